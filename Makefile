@@ -1,0 +1,35 @@
+# The two commands a newcomer needs: `make demo` and `make test`.
+GO      ?= go
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+LDFLAGS := -s -w -X github.com/claude-bottle/claude-bottle/internal/cli.version=$(VERSION)
+BIN     := bin/claude-bottle
+export CGO_ENABLED = 0
+
+.PHONY: build install demo test bench fuzz lint docs clean
+
+build: ## one static binary in bin/
+	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN) ./cmd/claude-bottle
+
+install: build ## to ~/.local/bin
+	install -D -m 0755 $(BIN) "$(HOME)/.local/bin/claude-bottle"
+
+demo: build ## a real agent in a real bottle, offline
+	$(BIN) demo
+
+test: ## everything CI runs
+	./scripts/test
+
+bench: build ## speed, as ratios against rivals in the same run
+	./scripts/bench
+
+fuzz: ## a longer fuzz pass over every parser
+	FUZZTIME=2m ./scripts/fuzz
+
+lint:
+	$(GO) tool -modfile=tools/go.mod golangci-lint run
+
+docs: ## regenerate the generated parts of docs/
+	$(GO) test ./internal/manifest -run Docs -update
+
+clean:
+	rm -rf bin dist

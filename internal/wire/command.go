@@ -1,0 +1,51 @@
+package wire
+
+// Command is a program to run in the bottle, as the agent's user and under the agent's
+// confinement, always.
+type Command struct {
+	Argv []string `json:"argv"` // Argv[0] is looked up in Env's PATH when it holds no slash
+	Env  []string `json:"env"`  // "NAME=value"; complete, nothing is added
+	Dir  string   `json:"dir"`  // absolute
+	// TTY gives it a terminal of its own as stdin, stdout, stderr and controlling terminal.
+	TTY  bool   `json:"tty,omitempty"`
+	Rows uint16 `json:"rows,omitempty"`
+	Cols uint16 `json:"cols,omitempty"`
+}
+
+// Exit tells how a command ended.
+type Exit struct {
+	Code   int    `json:"code"`             // as a shell would say it: 128+signal when killed
+	Signal string `json:"signal,omitempty"` // "SIGKILL"; empty when it exited by itself
+	// Error is set when it could not be started: no such program, not executable. Code is then
+	// 127 or 126.
+	Error string `json:"error,omitempty"`
+}
+
+// ProbeRequest asks cork for the launch self-test.
+type ProbeRequest struct {
+	// Nonce is answered by the egress engine's control host; seeing it proves a way works.
+	Nonce string `json:"nonce"`
+	// ControlHost is the name the engine answers itself, on every way.
+	ControlHost string `json:"control_host"`
+	// HostTCP are listeners on the host (loopback, LAN address, gateway) that answer HostNonce to
+	// whoever connects. From inside none may be reached.
+	HostTCP   []string `json:"host_tcp"`
+	HostNonce string   `json:"host_nonce"`
+	// HostFiles are paths on the host that hold HostNonce, readable by the operator.
+	HostFiles []string `json:"host_files"`
+	// HostUnix are unix sockets on the host ("@name" is abstract) that answer HostNonce.
+	HostUnix []string `json:"host_unix"`
+	// Limits is true when memory, pids and cpu limits are meant to be in force.
+	Limits bool `json:"limits,omitempty"`
+}
+
+// ProbeResult is one probe's outcome.
+type ProbeResult struct {
+	Name string `json:"name"` // "direct-ip", "dns-udp", "metadata" ...
+	// OK is true only when the attack failed as it should and the control, the benign twin that
+	// proves the probe can see, succeeded.
+	OK      bool   `json:"ok"`
+	Attack  string `json:"attack"`  // what was tried and what came of it, in words
+	Control string `json:"control"` // the same for the control
+	Micros  int64  `json:"us"`
+}
