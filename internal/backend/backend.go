@@ -25,6 +25,10 @@ var (
 	ErrUnavailable = errors.New("backend can't run here")
 )
 
+// CorkCommand is the hidden command of our program that runs cork: a backend that starts our own
+// binary inside a bottle starts it with this one argument.
+const CorkCommand = "cork"
+
 // Backend runs bottles. All methods are safe for concurrent use and honour ctx: when ctx ends, a
 // method returns promptly with ctx's cause and leaves nothing half-made.
 type Backend interface {
@@ -59,6 +63,9 @@ type Bottle interface {
 	Report() Report
 	// Done is closed when nothing of the bottle runs any more.
 	Done() <-chan struct{}
+	// Err says why the bottle ended, once Done is closed: nil when Stop was called, else an error
+	// in words for the operator, such as a limit that was passed. Before that it is nil.
+	Err() error
 	// Stop kills everything in the bottle, waits until it is gone, and removes what Start made
 	// (never the folders of Spec.Mounts). It is idempotent.
 	Stop(ctx context.Context) error

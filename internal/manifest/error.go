@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+
+	"github.com/claude-bottle/claude-bottle/internal/inert"
 )
 
 // ErrNotFound is wrapped by every error about an agent or bottle that doesn't exist.
@@ -33,10 +35,11 @@ type Error struct {
 	Msg, Hint string
 }
 
-// Error returns "file:line:col: field: message; hint".
+// Error returns "file:line:col: field: message; hint", inert and bounded.
 func (e *Error) Error() string {
 	var b strings.Builder
-	for _, s := range []string{e.Pos.String(), e.Field} {
+	// String is the place alone, of the embedded Pos.
+	for _, s := range []string{e.String(), e.Field} {
 		if s != "" {
 			b.WriteString(s)
 			b.WriteString(": ")
@@ -47,8 +50,11 @@ func (e *Error) Error() string {
 		b.WriteString("; ")
 		b.WriteString(e.Hint)
 	}
-	return b.String()
+	return inert.Text(b.String(), maxMessage)
 }
+
+// maxMessage bounds one message, in bytes: files of a repository are quoted in them.
+const maxMessage = 4 << 10
 
 // NotFoundError says that an agent or bottle was asked for that isn't there. It wraps ErrNotFound.
 type NotFoundError struct {

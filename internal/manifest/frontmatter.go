@@ -11,6 +11,7 @@ const (
 	maxFile        = 256 << 10 // bytes of one file
 	maxFrontmatter = 64 << 10  // bytes of YAML in it
 	maxFiles       = 1000      // entries of one folder
+	maxErrors      = 50        // mistakes told of one file
 )
 
 // document is a manifest file taken apart.
@@ -20,6 +21,26 @@ type document struct {
 	firstLine int
 	// body is what follows the frontmatter, without surrounding white space.
 	body string
+}
+
+// empty reports whether the YAML holds nothing but comments.
+func (d document) empty() bool {
+	for line := range bytes.Lines(d.yaml) {
+		if line = bytes.TrimSpace(line); len(line) > 0 && line[0] != '#' {
+			return false
+		}
+	}
+	return true
+}
+
+// line returns a line of the YAML, counted from 1; nil when there is none.
+func (d document) line(n int) []byte {
+	for line := range bytes.Lines(d.yaml) {
+		if n--; n == 0 {
+			return line
+		}
+	}
+	return nil
 }
 
 // split takes a file apart at its first two lines of three dashes.

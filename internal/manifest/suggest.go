@@ -6,7 +6,7 @@ import "strings"
 // one edit (insertion, removal, change, swap of neighbours) for every three bytes of s, at least
 // one and at most three.
 func Nearest(s string, candidates []string) string {
-	if len(s) > 64 {
+	if s == "" || len(s) > 64 {
 		return ""
 	}
 	best, bestAt := "", min(3, max(1, len(s)/3))+1

@@ -23,7 +23,7 @@ type Plan struct {
 	Provider Provider `json:"provider"`
 	// SystemPrompt is the agent file's body; empty when it has none.
 	SystemPrompt string `json:"system_prompt,omitempty"`
-	// Prompt is the first instruction; obligatory when Headless.
+	// Prompt is the first instruction; obligatory when Headless, but for the shell provider.
 	Prompt   string `json:"prompt,omitempty"`
 	Headless bool   `json:"headless,omitempty"`
 	// Args are appended to the agent program's own arguments (what followed "--").
@@ -79,9 +79,16 @@ type Secret struct {
 	Name string `json:"name"`
 	// Env is the host variable it is read from; empty when only the vault is asked.
 	Env string `json:"env,omitempty"`
-	// Login is the provider whose stored token serves when Env is unset: "claude".
+	// Login is the stored credential that serves when Env is unset, by its name in the vault:
+	// "claude", "claude-api-key".
 	Login string `json:"login,omitempty"`
-	At    string `json:"at,omitempty"`
+	// As is the variable the bottle holds Placeholder in: the provider's own for the provider's
+	// credential, else the same as Env.
+	As string `json:"as,omitempty"`
+	// Placeholder is the worthless value the bottle shows; the routes that inject this secret
+	// carry it too.
+	Placeholder string `json:"placeholder,omitempty"`
+	At          string `json:"at,omitempty"` // file:line:col
 }
 
 // GitUser is the identity git in the bottle claims, each field with its provenance.

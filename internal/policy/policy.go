@@ -19,6 +19,14 @@ const (
 	Allow
 )
 
+// String returns "allow" or "deny", the words of denials and audit lines.
+func (a Action) String() string {
+	if a == Allow {
+		return "allow"
+	}
+	return "deny"
+}
+
 // Verdict is the answer to one question. The same value feeds the denial the agent reads, the
 // audit line and the operator's screen.
 type Verdict struct {

@@ -21,6 +21,8 @@ type End struct {
 	// Error and Hint are for the operator, when not OK.
 	Error string `json:"error,omitempty"`
 	Hint  string `json:"hint,omitempty"`
+	// Refused tells a launch that policy or the self-test did not let go on from one that broke.
+	Refused bool `json:"refused,omitempty"`
 }
 
 // Sink receives events in order. It must not block for long: the launch waits for it.

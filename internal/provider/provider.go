@@ -70,7 +70,8 @@ type Setup struct {
 	Args []string
 	// Command is what the shell provider runs; the others ignore it.
 	Command []string
-	// Skills are the names of the skills provisioned under SkillsDir.
+	// Skills are the names of the skills provisioned under SkillsDir, where the programs known today
+	// find them without being told.
 	Skills []string
 	// Label names the session and Color tints it, where the program can.
 	Label string

@@ -9,12 +9,12 @@ import (
 // shell runs any command of the bottle's own system: a login shell when none is named.
 type shell struct{}
 
-func (shell) Name() string                                 { return "shell" }
-func (shell) Credentials() []Credential                    { return nil }
+func (shell) Name() string                                   { return "shell" }
+func (shell) Credentials() []Credential                      { return nil }
 func (shell) Placeholder(_ Credential, random string) string { return "placeholder-" + random }
-func (shell) Routes(*policy.Auth) []policy.Route           { return nil }
-func (shell) Source() Source                               { return Source{} }
-func (shell) SkillsDir() string                            { return "" }
+func (shell) Routes(*policy.Auth) []policy.Route             { return nil }
+func (shell) Source() Source                                 { return Source{} }
+func (shell) SkillsDir() string                              { return "" }
 
 // systemPromptFile is where a program without a notion of system prompts finds it.
 const systemPromptFile = ".config/claude-bottle/system-prompt.md"

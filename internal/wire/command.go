@@ -31,6 +31,11 @@ type ProbeRequest struct {
 	// whoever connects. From inside none may be reached.
 	HostTCP   []string `json:"host_tcp"`
 	HostNonce string   `json:"host_nonce"`
+	// Neighbours are further addresses of the host's network, "host:port", that nothing but the
+	// egress engine may answer: its gateway, its resolvers.
+	Neighbours []string `json:"neighbours,omitempty"`
+	// Unlisted is a name that exists in public DNS and that the policy does not allow.
+	Unlisted string `json:"unlisted"`
 	// HostFiles are paths on the host that hold HostNonce, readable by the operator.
 	HostFiles []string `json:"host_files"`
 	// HostUnix are unix sockets on the host ("@name" is abstract) that answer HostNonce.
@@ -44,7 +49,10 @@ type ProbeResult struct {
 	Name string `json:"name"` // "direct-ip", "dns-udp", "metadata" ...
 	// OK is true only when the attack failed as it should and the control, the benign twin that
 	// proves the probe can see, succeeded.
-	OK      bool   `json:"ok"`
+	OK bool `json:"ok"`
+	// Leak is true when the attack got through, or something but the seal answered it. Neither OK
+	// nor Leak means that the probe could not prove anything.
+	Leak    bool   `json:"leak,omitempty"`
 	Attack  string `json:"attack"`  // what was tried and what came of it, in words
 	Control string `json:"control"` // the same for the control
 	Micros  int64  `json:"us"`

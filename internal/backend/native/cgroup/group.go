@@ -1,0 +1,259 @@
+//go:build linux
+
+package cgroup
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Limits are a group's bounds; zero fields bound nothing.
+type Limits struct {
+	Memory int64   // bytes, swap included
+	PIDs   int64   // processes and threads
+	CPUs   float64 // cores' worth of time
+}
+
+// cpuPeriod is the time over which a share of the processors is measured.
+const cpuPeriod = 100 * time.Millisecond
+
+// Group is a bottle's place in every hierarchy that has one for it.
+type Group struct {
+	dirs []string // of version 1 first
+	v2   string   // the one of version 2; empty when there is none
+	kill string   // a file to write "1" to, ending everybody in the group; empty before Linux 5.14
+	// Enforced maps "memory", "pids", "cpu" to what enforces that limit; Notes say in words what
+	// was asked for and is not enforced.
+	Enforced map[string]string
+	Notes    []string
+}
+
+// Create makes the group called name, empty, with the limits set. A group of that name whose
+// processes are all gone is replaced; one with processes is fs.ErrExist. On error nothing is left.
+func (l Layout) Create(name string, limits Limits) (_ *Group, err error) {
+	g := &Group{Enforced: map[string]string{}}
+	defer func() {
+		if err != nil {
+			err = errors.Join(fmt.Errorf("control group %s: %w", name, err), g.rmdir())
+		}
+	}()
+	for _, w := range wanted(limits) {
+		by, why := l.By(w.controller)
+		if by == "" {
+			g.Notes = append(g.Notes, fmt.Sprintf("the %s limit is not enforced: %s", w.controller, why))
+			continue
+		}
+		if by == "cgroup v1" {
+			dir, err := g.mkdir(l.v1[w.controller], name)
+			if err != nil {
+				return nil, err
+			}
+			if err := w.set1(dir, limits, g); err != nil {
+				return nil, err
+			}
+			g.Enforced[w.controller] = by
+		}
+	}
+	if l.v2 == "" {
+		return g, nil
+	}
+	// The version 2 group is made in any case: it can be killed as one.
+	if err := l.create2(g, name, limits); err != nil {
+		return nil, err
+	}
+	return g, nil
+}
+
+func (l Layout) create2(g *Group, name string, limits Limits) error {
+	var need []setting
+	for _, w := range wanted(limits) {
+		if by, _ := l.By(w.controller); by == "cgroup v2" {
+			need = append(need, w)
+		}
+	}
+	top := filepath.Join(l.v2, parent)
+	if err := os.Mkdir(top, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
+		if len(need) == 0 {
+			return nil // it would only have been a convenience
+		}
+		return err
+	}
+	for _, w := range need {
+		for _, dir := range []string{l.v2, top} {
+			if err := write(filepath.Join(dir, "cgroup.subtree_control"), "+"+w.controller); err != nil {
+				return fmt.Errorf("hand on the %s controller: %w", w.controller, err)
+			}
+		}
+	}
+	dir, err := g.mkdir(l.v2, name)
+	if err != nil {
+		return err
+	}
+	for _, w := range need {
+		if err := w.set2(dir, limits, g); err != nil {
+			return err
+		}
+		g.Enforced[w.controller] = "cgroup v2"
+	}
+	g.v2 = dir
+	if kill := filepath.Join(dir, "cgroup.kill"); exists(kill) {
+		g.kill = kill
+	}
+	return nil
+}
+
+// setting is how one limit is set in either version.
+type setting struct {
+	controller string
+	set1, set2 func(dir string, l Limits, g *Group) error
+}
+
+// wanted returns the settings for the limits that are set.
+func wanted(l Limits) []setting {
+	var out []setting
+	if l.Memory > 0 {
+		out = append(out, setting{memory, memory1, memory2})
+	}
+	if l.PIDs > 0 {
+		set := func(dir string, l Limits, _ *Group) error {
+			return write(filepath.Join(dir, "pids.max"), strconv.FormatInt(l.PIDs, 10))
+		}
+		out = append(out, setting{pids, set, set})
+	}
+	if l.CPUs > 0 {
+		out = append(out, setting{cpu, cpu1, cpu2})
+	}
+	return out
+}
+
+func memory1(dir string, l Limits, g *Group) error {
+	n := strconv.FormatInt(l.Memory, 10)
+	if err := write(filepath.Join(dir, "memory.limit_in_bytes"), n); err != nil {
+		return err
+	}
+	both := filepath.Join(dir, "memory.memsw.limit_in_bytes")
+	if !exists(both) {
+		g.Notes = append(g.Notes, "the memory limit does not count swap: this kernel has no swap accounting")
+		return nil
+	}
+	return write(both, n)
+}
+
+func memory2(dir string, l Limits, g *Group) error {
+	if err := write(filepath.Join(dir, "memory.max"), strconv.FormatInt(l.Memory, 10)); err != nil {
+		return err
+	}
+	swap := filepath.Join(dir, "memory.swap.max")
+	if !exists(swap) {
+		g.Notes = append(g.Notes, "the memory limit does not count swap: this kernel has no swap accounting")
+		return nil
+	}
+	return write(swap, "0")
+}
+
+func quota(l Limits) string {
+	return strconv.FormatInt(max(int64(l.CPUs*float64(cpuPeriod.Microseconds())), 1000), 10)
+}
+
+func cpu1(dir string, l Limits, _ *Group) error {
+	if err := write(filepath.Join(dir, "cpu.cfs_period_us"), strconv.FormatInt(cpuPeriod.Microseconds(), 10)); err != nil {
+		return err
+	}
+	return write(filepath.Join(dir, "cpu.cfs_quota_us"), quota(l))
+}
+
+func cpu2(dir string, l Limits, _ *Group) error {
+	return write(filepath.Join(dir, "cpu.max"), fmt.Sprintf("%s %d", quota(l), cpuPeriod.Microseconds()))
+}
+
+// mkdir makes the group in one hierarchy, once.
+func (g *Group) mkdir(hierarchy, name string) (string, error) {
+	top := filepath.Join(hierarchy, parent)
+	dir := filepath.Join(top, name)
+	for _, d := range g.dirs {
+		if d == dir {
+			return dir, nil // cpu and cpuacct may share a hierarchy
+		}
+	}
+	if err := os.Mkdir(top, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
+		return "", err
+	}
+	err := os.Mkdir(dir, 0o755)
+	if errors.Is(err, fs.ErrExist) && len(words(filepath.Join(dir, "cgroup.procs"))) == 0 && os.Remove(dir) == nil {
+		err = os.Mkdir(dir, 0o755) // what a holder that was killed left
+	}
+	if err != nil {
+		return "", err
+	}
+	g.dirs = append(g.dirs, dir)
+	return dir, nil
+}
+
+// OOM reports whether the kernel has killed something in the group for want of memory.
+func (g *Group) OOM() bool {
+	for _, dir := range g.dirs {
+		for _, file := range []string{"memory.oom_control", "memory.events"} {
+			b, err := os.ReadFile(filepath.Join(dir, file))
+			if err != nil {
+				continue // the other version, or another controller
+			}
+			for line := range strings.Lines(string(b)) {
+				if n, ok := strings.CutPrefix(line, "oom_kill "); ok && strings.TrimSpace(n) != "0" {
+					return true
+				}
+			}
+		}
+	}
+	return false
+}
+
+// Remove kills what is left in the group and removes it. The kernel may take a moment to let go
+// of the last process; Remove tries until ctx ends.
+func (g *Group) Remove(ctx context.Context) error {
+	for wait := time.Millisecond; ; wait = min(2*wait, 50*time.Millisecond) {
+		err := g.rmdir()
+		if err == nil {
+			return nil
+		}
+		if g.kill != "" {
+			_ = write(g.kill, "1") // gone already is what is wanted
+		}
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			return fmt.Errorf("remove control group: %w", err)
+		}
+	}
+}
+
+func (g *Group) rmdir() error {
+	var errs error
+	for _, dir := range g.dirs {
+		if err := os.Remove(dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			errs = errors.Join(errs, err)
+		}
+	}
+	return errs
+}
+
+func exists(path string) bool {
+	_, err := os.Lstat(path)
+	return err == nil
+}
+
+// write sets a control file, which exists and takes the text in one piece.
+func write(path, text string) error {
+	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(text)
+	return errors.Join(err, f.Close())
+}

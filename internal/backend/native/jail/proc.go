@@ -1,0 +1,78 @@
+//go:build linux
+
+package jail
+
+import (
+	"errors"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/claude-bottle/claude-bottle/internal/cork/leak"
+)
+
+// masked parts of /proc show the kernel's or the machine's insides, or what other users do. A
+// folder gets an empty one in its place, a file the null device. More of them are closed by their
+// modes alone, since nobody in the bottle is the machine's root.
+var (
+	maskedFiles   = []string{"kcore", "keys", "key-users", "timer_list", "latency_stats", "sched_debug", "sysrq-trigger", "interrupts"}
+	maskedFolders = []string{"scsi", "acpi", "asound"}
+	frozenFolders = []string{"sys", "bus", "fs", "irq"}
+)
+
+// proc mounts the bottle's own /proc.
+func (b *builder) proc() error {
+	t := b.fs
+	b.fs = -1
+	if err := b.attach(t, "/proc"); err != nil {
+		return err
+	}
+	if leak.On("proc-unmasked") {
+		return nil
+	}
+	for _, name := range maskedFiles {
+		null, err := clone(int(b.root), "dev/null", unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NOEXEC|unix.MOUNT_ATTR_RDONLY)
+		if err != nil {
+			return err
+		}
+		if err := b.over(null, "proc/"+name); err != nil {
+			return err
+		}
+	}
+	for _, name := range maskedFolders {
+		empty, err := clone(int(b.root), "sys", frozen)
+		if err != nil {
+			return err
+		}
+		if err := b.over(empty, "proc/"+name); err != nil {
+			return err
+		}
+	}
+	for _, name := range frozenFolders {
+		same, err := clone(int(b.root), "proc/"+name, frozen|unix.MOUNT_ATTR_NOEXEC)
+		if errors.Is(err, unix.ENOENT) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if err := b.over(same, "proc/"+name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// over puts t over a path the kernel made, if this kernel has it.
+func (b *builder) over(t tree, rel string) error {
+	at, err := unix.Openat(int(b.root), rel, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if errors.Is(err, unix.ENOENT) {
+		t.drop()
+		return nil
+	}
+	if err != nil {
+		t.drop()
+		return err
+	}
+	defer unix.Close(at) //nolint:errcheck // O_PATH
+	return t.attach(at)
+}

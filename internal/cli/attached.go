@@ -1,0 +1,52 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/claude-bottle/claude-bottle/internal/state"
+	"github.com/claude-bottle/claude-bottle/internal/terminal"
+	"github.com/claude-bottle/claude-bottle/internal/warden/client"
+)
+
+// attachTo lends the terminal to a bottle until the agent ends, which is our end too, or until the
+// operator leaves.
+func (a *app) attachTo(ctx context.Context, c *client.Client, dir *state.Dir) error {
+	keys, err := client.ParseKeys(client.DefaultKeys)
+	if err != nil {
+		return err
+	}
+	st := a.sys.styleFor(a.sys.Stdout)
+	r, err := terminal.Attach(ctx, c, terminal.Options{
+		In: a.sys.Stdin, Out: a.sys.Stdout, Err: a.sys.Stderr, Detach: keys,
+		Hint: st.dim(fmt.Sprintf("attached to %s; %s leaves it running", dir.ID(), keys.String())),
+	})
+	switch {
+	case err != nil:
+		return attachError(dir, err)
+	case r.Exit == nil:
+		fmt.Fprintf(a.sys.Stderr, "left %s running; back to it: claude-bottle attach %s\n", dir.ID(), dir.ID())
+		return nil
+	}
+	return errors.Join(agentEnded(*r.Exit), a.waitGone(ctx, dir))
+}
+
+// epitaph is why a bottle whose session broke off ended, in its warden's words when it left some.
+func epitaph(dir *state.Dir) string {
+	if m, err := dir.Metadata(); err == nil && m.Reason != "" {
+		return m.Reason
+	}
+	return state.WardenDied
+}
+
+// attachError explains an attachment that broke.
+func attachError(dir *state.Dir, err error) error {
+	switch {
+	case errors.Is(err, client.ErrGone):
+		return withHint(fmt.Errorf("bottle %s ended: %s", dir.ID(), epitaph(dir)), "claude-bottle logs %s shows what was recorded", dir.ID())
+	case errors.Is(err, client.ErrNotReady):
+		return withHint(fmt.Errorf("bottle %s is still being prepared", dir.ID()), "claude-bottle logs %s --launch --follow shows how far it is", dir.ID())
+	}
+	return fmt.Errorf("bottle %s: %w", dir.ID(), err)
+}

@@ -1,0 +1,73 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+
+	"github.com/claude-bottle/claude-bottle/internal/audit"
+	"github.com/claude-bottle/claude-bottle/internal/state"
+)
+
+// auditLog prints a bottle's audit lines: as recorded, or one readable line each.
+func (a *app) auditLog(ctx context.Context, dir *state.Dir, o logsOptions) error {
+	st := a.sys.styleFor(a.sys.Stdout)
+	return a.tail(ctx, dir, state.AuditFile, o.follow, func(line []byte) error {
+		var e audit.Event
+		if err := json.Unmarshal(line, &e); err != nil {
+			return fmt.Errorf("%s: a line is no audit event: %w", dir.Path(state.AuditFile), err)
+		}
+		if o.asJSON {
+			// Encoded anew rather than copied: whatever was put into the file, a line of JSON from
+			// us holds no raw control characters.
+			return json.NewEncoder(a.sys.Stdout).Encode(e)
+		}
+		_, err := fmt.Fprintln(a.sys.Stdout, auditLine(st, e))
+		return err
+	})
+}
+
+// auditLine is one event for a person: time, verdict, what, why.
+func auditLine(st style, e audit.Event) string {
+	verdict := st.dim("     ")
+	switch e.Verdict {
+	case "allow":
+		verdict = st.green("allow")
+	case "deny":
+		verdict = st.red("deny ")
+	}
+	text := auditText(e)
+	if e.Verdict == "deny" && e.Why != "" {
+		text = joinNonEmpty("  ", text, st.yellow(safe(e.Why)))
+	}
+	return st.dim(e.Time.Local().Format("15:04:05")) + " " + verdict + " " + fmt.Sprintf("%-9s", safe(string(e.Kind))) + " " + strings.TrimLeft(text, " ")
+}
+
+func auditText(e audit.Event) string {
+	where := safe(e.Host)
+	if where == "" {
+		where = safe(e.Addr)
+	}
+	if e.Port != 0 && e.Port != 443 {
+		where = fmt.Sprintf("%s:%d", where, e.Port)
+	}
+	var facts []string
+	if e.Status != 0 {
+		facts = append(facts, fmt.Sprint(e.Status))
+	}
+	if e.BytesOut != 0 || e.BytesIn != 0 {
+		facts = append(facts, fmt.Sprintf("%s out, %s in", bytesText(e.BytesOut), bytesText(e.BytesIn)))
+	}
+	if e.Millis >= 1 {
+		facts = append(facts, fmt.Sprintf("%.0f ms", e.Millis))
+	}
+	if e.Count != 0 {
+		facts = append(facts, fmt.Sprintf("%d times", e.Count))
+	}
+	what := joinNonEmpty(" ", safe(e.Method), where+safe(e.Path), safe(e.Text))
+	if len(facts) > 0 {
+		what += " (" + strings.Join(facts, ", ") + ")"
+	}
+	return what
+}

@@ -1,0 +1,139 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"github.com/claude-bottle/claude-bottle/internal/backend"
+	"github.com/claude-bottle/claude-bottle/internal/bottle"
+	"github.com/claude-bottle/claude-bottle/internal/state"
+)
+
+type cleanupOptions struct {
+	preview bool
+	yes     bool
+}
+
+func (a *app) cleanupCommand() *cobra.Command {
+	var o cleanupOptions
+	cmd := &cobra.Command{
+		Use:   "cleanup",
+		Short: "Remove what ended bottles and crashes left",
+		Long: `Remove the folders of ended bottles, agent's home and workspace included, and what
+backends left of bottles that are gone. Running bottles are not touched. It shows
+everything first and asks.`,
+		Example: "  claude-bottle cleanup -n      only show\n  claude-bottle cleanup --yes   don't ask",
+		Args:    noArgs,
+		GroupID: groupBottles,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return a.cleanup(cmd.Context(), o)
+		},
+	}
+	cmd.Flags().BoolVarP(&o.preview, "dry-run", "n", false, "show what would be removed, and stop there")
+	cmd.Flags().BoolVarP(&o.yes, "yes", "y", false, "don't ask")
+	return cmd
+}
+
+// leftover is one thing that can be removed.
+type leftover struct {
+	what   string
+	remove func(context.Context) error
+}
+
+func (a *app) cleanup(ctx context.Context, o cleanupOptions) error {
+	found, err := a.leftovers(ctx)
+	if err != nil {
+		return err
+	}
+	if len(found) == 0 {
+		fmt.Fprintln(a.sys.Stderr, "nothing to clean up")
+		return nil
+	}
+	for _, l := range found {
+		fmt.Fprintln(a.sys.Stdout, safe(l.what))
+	}
+	if o.preview {
+		return nil
+	}
+	if !o.yes {
+		yes, err := a.sys.confirm(fmt.Sprintf("remove %s?", count(len(found), "thing", "things")))
+		if err != nil {
+			return err
+		}
+		if !yes {
+			return refusedError{"nothing was removed", ""}
+		}
+	}
+	return removeAll(ctx, a.sys.Stderr, found)
+}
+
+// removeAll removes each thing and tells all failures, not the first alone.
+func removeAll(ctx context.Context, w io.Writer, found []leftover) error {
+	var errs []error
+	for _, l := range found {
+		if err := l.remove(ctx); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	fmt.Fprintf(w, "removed %s\n", count(len(found)-len(errs), "thing", "things"))
+	return errors.Join(errs...)
+}
+
+// leftovers lists what ended bottles left: folders, then what the backends know of, of bottles no
+// warden holds.
+func (a *app) leftovers(ctx context.Context) ([]leftover, error) {
+	store, err := a.store()
+	if err != nil {
+		return nil, err
+	}
+	entries, err := store.List(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var out []leftover
+	alive := map[bottle.ID]bool{}
+	for _, e := range entries {
+		switch {
+		case e.Alive || !e.State.Ended() && e.Problem == "":
+			alive[e.ID] = true
+		case e.Dir != nil:
+			out = append(out, leftover{describe(e), e.Dir.Remove})
+		}
+	}
+	backends, err := a.backends()
+	if err != nil {
+		return nil, err
+	}
+	for _, b := range backends {
+		things, err := b.Found(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("backend %s: %w", b.Name(), err)
+		}
+		out = append(out, backendLeftovers(b, things, alive)...)
+	}
+	return out, nil
+}
+
+func backendLeftovers(b backend.Backend, things []backend.Leftover, alive map[bottle.ID]bool) []leftover {
+	var out []leftover
+	for _, thing := range things {
+		if !alive[thing.ID] {
+			out = append(out, leftover{
+				fmt.Sprintf("%s: %s", thing.ID, thing.What),
+				func(ctx context.Context) error { return b.Remove(ctx, thing.ID) },
+			})
+		}
+	}
+	return out
+}
+
+func describe(e state.Entry) string {
+	if e.Problem != "" {
+		return fmt.Sprintf("%s: broken folder %s (%s)", e.ID, e.Dir.Path(""), e.Problem)
+	}
+	return fmt.Sprintf("%s: folder %s (%s)", e.ID, e.Dir.Path(""), endedHow(e.Metadata))
+}

@@ -1,0 +1,139 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/term"
+
+	"github.com/claude-bottle/claude-bottle/internal/launch"
+	"github.com/claude-bottle/claude-bottle/internal/progress"
+)
+
+// launch brings a bottle up, showing how it goes, and then attaches the terminal or leaves.
+func (a *app) launch(ctx context.Context, p preflight, detach bool) error {
+	if !detach && !isTerminal(a.sys.Stdin) {
+		return withHint(errors.New("standard input is no terminal to attach"), "claude-bottle start --detach leaves it running; claude-bottle run is for scripts")
+	}
+	h, err := a.bringUp(ctx, p, false)
+	if err != nil {
+		return err
+	}
+	if detach {
+		fmt.Fprintln(a.sys.Stdout, h.ID)
+		fmt.Fprintf(a.sys.Stderr, "attach with: claude-bottle attach %s\n", h.ID)
+		return nil
+	}
+	return a.attachTo(ctx, h.Client, h.Dir)
+}
+
+// bringUp starts the warden and follows the launch to its end. An interrupt on the way ends the
+// launch and leaves no bottle.
+func (a *app) bringUp(ctx context.Context, p preflight, quiet bool) (*launch.Handle, error) {
+	options, err := a.launchOptions()
+	if err != nil {
+		return nil, err
+	}
+	options.Plan = p.plan
+	if options.Inputs, err = a.inputs(ctx, p.plan); err != nil {
+		return nil, err
+	}
+	if options.Store, err = a.store(); err != nil {
+		return nil, err
+	}
+	ctx, release := interruptible(ctx)
+	defer release()
+	h, err := launch.Spawn(ctx, options)
+	if err != nil {
+		return nil, err
+	}
+	view := newLaunchView(a.sys, quiet)
+	var end *progress.End
+	err = h.Client.Progress(ctx, func(e progress.Event) {
+		view.show(e)
+		if e.End != nil {
+			end = e.End
+		}
+	})
+	switch {
+	case ctx.Err() != nil:
+		return nil, errors.Join(context.Cause(ctx), a.stopNow(h))
+	case err != nil:
+		return nil, fmt.Errorf("bottle %s: follow its launch: %w", h.ID, err)
+	case end == nil:
+		return nil, withHint(fmt.Errorf("bottle %s: its warden ended in the middle of the launch", h.ID), "claude-bottle logs %s --launch", h.ID)
+	case !end.OK:
+		return nil, launchError(h.ID.String(), *end)
+	}
+	return h, nil
+}
+
+// launchError is a failed launch in the words the warden found for it.
+func launchError(id string, end progress.End) error {
+	msg := end.Error
+	if end.Refused {
+		return refusedError{msg, joinNonEmpty("\n", end.Hint, "claude-bottle logs "+id+" --launch shows all of it")}
+	}
+	return withHint(errors.New(msg), "%s", joinNonEmpty("\n", end.Hint, "claude-bottle logs "+id+" --launch shows all of it"))
+}
+
+// stopWait bounds how long an interrupted launch waits for its bottle to be gone.
+const stopWait = 30 * time.Second
+
+// stopNow ends a bottle nobody wants any more, also when the operator's patience (ctx) has ended.
+func (a *app) stopNow(h *launch.Handle) error {
+	ctx, cancel := context.WithTimeout(context.Background(), stopWait)
+	defer cancel()
+	return stopBottle(ctx, h.Client, h.Dir, "interrupted by the operator", 0)
+}
+
+// launchOptions is what every launch needs to know of this host.
+func (a *app) launchOptions() (launch.Options, error) {
+	exe, err := a.sys.Executable()
+	if err != nil {
+		return launch.Options{}, fmt.Errorf("find our own program: %w", err)
+	}
+	home, err := a.home()
+	if err != nil {
+		return launch.Options{}, err
+	}
+	return launch.Options{
+		Executable: exe,
+		CacheRoot:  filepath.Join(home, "cache"),
+		Path:       a.sys.getenv("PATH"),
+		Env:        a.wardenEnv(),
+		Term:       a.term(),
+	}, nil
+}
+
+// wardenVariables are the operator's variables a warden may need: to find and install programs and
+// to reach the internet. It is a list, so that no credential gets there by being in the
+// environment.
+var wardenVariables = []string{
+	"HOME", "PATH", "USER", "LOGNAME", "LANG", "TMPDIR", "XDG_RUNTIME_DIR", "XDG_CACHE_HOME",
+	"HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy",
+	"SSL_CERT_FILE", "SSL_CERT_DIR", "NODE_EXTRA_CA_CERTS",
+	"NPM_CONFIG_REGISTRY", "npm_config_registry", "NPM_CONFIG_USERCONFIG", "npm_config_userconfig",
+}
+
+func (a *app) wardenEnv() []string {
+	var env []string
+	for _, name := range wardenVariables {
+		if v, ok := a.sys.LookupEnv(name); ok {
+			env = append(env, name+"="+v)
+		}
+	}
+	return env
+}
+
+// term describes the operator's terminal.
+func (a *app) term() launch.Term {
+	t := launch.Term{Type: a.sys.getenv("TERM"), Color: a.sys.getenv("COLORTERM")}
+	if cols, rows, err := term.GetSize(int(a.sys.Stdin.Fd())); err == nil && cols > 0 && rows > 0 && cols < 1<<16 && rows < 1<<16 {
+		t.Cols, t.Rows = uint16(cols), uint16(rows)
+	}
+	return t
+}

@@ -1,0 +1,52 @@
+//go:build linux
+
+package cork
+
+import (
+	"fmt"
+	"math"
+	"os"
+	"os/signal"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// fortify makes this process one the agent can neither look into nor end, as far as that is in
+// its own hands. The returned function gives the signals back.
+func fortify() (release func(), err error) {
+	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
+		return nil, fmt.Errorf("become untraceable: %w", err)
+	}
+	if err := unix.CloseRange(3, math.MaxUint32, unix.CLOSE_RANGE_CLOEXEC); err != nil {
+		return nil, fmt.Errorf("keep open files from programs (needs Linux 5.11): %w", err)
+	}
+	unix.Umask(0o022)
+
+	// The kernel drops signals for PID 1 that have no handler, but Go's runtime has one for nearly
+	// all, and its default is to die. Asking for every signal makes it hand them over instead; a
+	// channel nobody reads then drops them.
+	all := make(chan os.Signal, 1)
+	signal.Notify(all)
+	if isInit() {
+		ignoreFaults()
+	}
+	return func() { signal.Stop(all) }, nil
+}
+
+// ignoreFaults has the kernel drop the signals that Go's runtime takes for a crash of its own when
+// they are queued (sigqueue) rather than sent (kill). A genuine fault still ends the process,
+// since the kernel forces those; only its stack trace is lost, which is why this is done in a
+// bottle alone. Programs started later get the default back: the runtime resets, in a new
+// process, what it believes to have handlers for.
+func ignoreFaults() {
+	// struct sigaction with SIG_IGN as its handler, the first word on all architectures.
+	ignore := [4]uintptr{1}
+	for _, sig := range []uintptr{
+		uintptr(unix.SIGSEGV), uintptr(unix.SIGBUS), uintptr(unix.SIGFPE), uintptr(unix.SIGILL),
+		uintptr(unix.SIGTRAP), uintptr(unix.SIGSYS), uintptr(unix.SIGSTKFLT),
+	} {
+		// The call fails for bad arguments only, and these are constant.
+		_, _, _ = unix.RawSyscall6(unix.SYS_RT_SIGACTION, sig, uintptr(unsafe.Pointer(&ignore)), 0, 8, 0, 0)
+	}
+}

@@ -1,0 +1,143 @@
+//go:build linux
+
+package cork
+
+import (
+	"errors"
+	"fmt"
+	"runtime"
+	"sync"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// threads makes confined threads. Limits that are per process are on for moments only, and the
+// lock keeps those moments apart.
+type threads struct {
+	cfg Config
+	mu  sync.Mutex
+}
+
+// lockThread runs f on a thread that ends with it. It is the body of a goroutine. The process's
+// first thread never ends and stands for the process wherever the kernel asks whose it is, so f
+// must not run there: that thread is kept occupied while another one does.
+func lockThread(f func()) {
+	runtime.LockOSThread()
+	if unix.Gettid() != unix.Getpid() {
+		f()
+		return // still locked: the thread ends here
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		lockThread(f)
+	}()
+	<-done
+	runtime.UnlockOSThread()
+}
+
+// confine makes the calling thread the agent's.
+func (t *threads) confine() error {
+	if err := t.cfg.Confine(); err != nil {
+		return err
+	}
+	// A change of identity may make the process traceable again, depending on a sysctl of the host.
+	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
+		return fmt.Errorf("stay untraceable: %w", err)
+	}
+	return nil
+}
+
+// confined runs f on a new confined thread and waits for it.
+func (t *threads) confined(f func() error) error {
+	ready, done := make(chan error, 1), make(chan error, 1)
+	t.mu.Lock()
+	go lockThread(func() {
+		err := t.confine()
+		ready <- err
+		if err == nil {
+			done <- f()
+		}
+	})
+	err := <-ready
+	err = errors.Join(err, t.unbound())
+	t.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	return <-done
+}
+
+func (t *threads) unbound() error {
+	if t.cfg.Unbound == nil {
+		return nil
+	}
+	return t.cfg.Unbound()
+}
+
+// launcher is the one confined thread all programs are started from: they inherit its confinement
+// without a helper program in between, and being of one Landlock domain they may signal each
+// other.
+type launcher struct {
+	t    *threads
+	jobs chan func()
+	once sync.Once
+	done chan struct{}
+}
+
+func newLauncher(t *threads) (*launcher, error) {
+	l := &launcher{t: t, jobs: make(chan func()), done: make(chan struct{})}
+	ready := make(chan error, 1)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	go lockThread(func() {
+		defer close(l.done)
+		err := t.confine()
+		ready <- err
+		if err != nil {
+			return
+		}
+		for job := range l.jobs {
+			job()
+		}
+	})
+	if err := errors.Join(<-ready, t.unbound()); err != nil {
+		close(l.jobs)
+		return nil, err
+	}
+	return l, nil
+}
+
+// do runs f on the launcher's thread.
+func (l *launcher) do(f func()) {
+	done := make(chan struct{})
+	l.jobs <- func() {
+		defer close(done)
+		f()
+	}
+	<-done
+}
+
+// fork starts a program under the limits of a process. The table's lock is held.
+func (l *launcher) fork(path string, argv []string, attr *syscall.ProcAttr) (pid int, err error) {
+	l.t.mu.Lock()
+	defer l.t.mu.Unlock()
+	if l.t.cfg.Bound != nil {
+		if err := l.t.cfg.Bound(); err != nil {
+			return 0, err
+		}
+	}
+	l.do(func() { pid, err = syscall.ForkExec(path, argv, attr) })
+	if uerr := l.t.unbound(); uerr != nil && err == nil {
+		// The program runs; that cork itself is limited now is the lesser harm.
+		return pid, nil
+	}
+	return pid, err
+}
+
+// close ends the thread. No job may be given any more.
+func (l *launcher) close() {
+	l.once.Do(func() { close(l.jobs) })
+	<-l.done
+}

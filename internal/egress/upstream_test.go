@@ -1,0 +1,86 @@
+package egress_test
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/coder/websocket"
+)
+
+// upstream is what the servers outside do.
+func upstream(w http.ResponseWriter, r *http.Request) {
+	switch {
+	case strings.HasSuffix(r.URL.Path, "/headers"): // reflects what it was sent
+		for k, v := range r.Header {
+			w.Header()["X-Echo-"+k] = v
+		}
+		w.Header().Set("Alt-Svc", `h3=":443"`)
+		w.Header().Set("Trailer", "X-Late")
+		_, _ = io.WriteString(w, r.Proto)
+		w.Header().Set("X-Late", r.Header.Get("Authorization"))
+	case strings.HasSuffix(r.URL.Path, "/hints"):
+		w.Header().Set("Link", r.Header.Get("Authorization"))
+		w.WriteHeader(http.StatusEarlyHints)
+		w.WriteHeader(http.StatusOK)
+	case strings.HasSuffix(r.URL.Path, "/redirect"):
+		http.Redirect(w, r, r.URL.Query().Get("to"), http.StatusFound)
+	case strings.HasSuffix(r.URL.Path, "/events"):
+		w.Header().Set("Content-Type", "text/event-stream")
+		go_ := r.Header.Get("X-Go") // the test's next request lets the second event go
+		_, _ = io.WriteString(w, "data: 1\n\n")
+		_ = http.NewResponseController(w).Flush()
+		gates.wait(go_)
+		_, _ = io.WriteString(w, "data: 2\n\n")
+	case strings.HasSuffix(r.URL.Path, "/echo"):
+		w.Header().Set("Trailer", "Grpc-Status")
+		_ = http.NewResponseController(w).EnableFullDuplex()
+		w.WriteHeader(http.StatusOK)
+		_ = http.NewResponseController(w).Flush()
+		buf := make([]byte, 1024)
+		for {
+			n, err := r.Body.Read(buf)
+			_, _ = w.Write(buf[:n])
+			_ = http.NewResponseController(w).Flush()
+			if err != nil {
+				break
+			}
+		}
+		w.Header().Set("Grpc-Status", "0")
+	case strings.HasSuffix(r.URL.Path, "/ws"):
+		w.Header().Set("X-Echo", r.Header.Get("Authorization"))
+		c, err := websocket.Accept(w, r, &websocket.AcceptOptions{InsecureSkipVerify: true})
+		if err != nil {
+			return
+		}
+		defer func() { _ = c.CloseNow() }()
+		for {
+			kind, msg, err := c.Read(r.Context())
+			if err != nil || c.Write(r.Context(), kind, msg) != nil {
+				return
+			}
+		}
+	default:
+		n, _ := io.Copy(io.Discard, r.Body)
+		_, _ = fmt.Fprintf(w, "%s %s %s %s %d", r.Method, r.Host, r.URL.RequestURI(), r.Proto, n)
+	}
+}
+
+// gates hold upstream handlers until a test lets them go.
+var gates = gateKeeper{ch: make(chan string)}
+
+type gateKeeper struct{ ch chan string }
+
+func (g gateKeeper) wait(name string) {
+	if name == "" {
+		return
+	}
+	select {
+	case <-g.ch:
+	case <-time.After(10 * time.Second):
+	}
+}
+
+func (g gateKeeper) open(name string) { g.ch <- name }

@@ -1,0 +1,164 @@
+package manifest
+
+import (
+	"slices"
+	"strings"
+)
+
+// Provider is the agent program a bottle asks for.
+type Provider struct {
+	Template string // never empty
+	At       Pos    // of the template, or the zero Pos when it is the default
+	// AuthToken is the host variable with the credential; empty for the template's usual ones.
+	AuthToken   string
+	AuthTokenAt Pos
+	// Command is what the shell template runs.
+	Command []string
+}
+
+// Unbuilt is a declared key that this version understands and can't enforce.
+type Unbuilt struct {
+	Key string
+	At  Pos
+}
+
+// defaultTemplate is the program of a bottle that names none.
+const defaultTemplate = "claude"
+
+// layer is one bottle's settings in the form they are merged in; nil and zero fields are not
+// declared.
+type layer struct {
+	provider  *Provider
+	env       []EnvVar
+	git       GitUser
+	routes    *[]Route
+	limits    Limits
+	repos     *[]Unbuilt // empty when declared without any
+	supervise *[]Unbuilt // empty when declared false
+	dlp       *[]Unbuilt
+	image     []Unbuilt // of the provider
+	routeDLP  []Unbuilt // of the routes
+}
+
+// over returns l with child laid over it, by the rules of docs/MANIFEST.md: env by name, git user
+// and limits by field, everything else as a whole when the child declares it.
+func (l layer) over(child layer) layer {
+	if child.provider != nil {
+		l.provider, l.image = child.provider, child.image
+	}
+	if child.routes != nil {
+		l.routes, l.routeDLP = child.routes, child.routeDLP
+	}
+	lay(&l.repos, child.repos)
+	lay(&l.supervise, child.supervise)
+	lay(&l.dlp, child.dlp)
+	l.git = l.git.over(child.git)
+	l.limits = l.limits.over(child.limits)
+	env := slices.Clone(l.env)
+	for _, v := range child.env {
+		if i := slices.IndexFunc(env, func(o EnvVar) bool { return o.Name == v.Name }); i >= 0 {
+			env[i] = v
+		} else {
+			env = append(env, v)
+		}
+	}
+	l.env = env
+	return l
+}
+
+// unbuilt lists what the layer asks for and this version can't give.
+func (l layer) unbuilt() []Unbuilt {
+	out := slices.Clone(l.image)
+	for _, u := range []*[]Unbuilt{l.repos, l.supervise, l.dlp} {
+		if u != nil {
+			out = append(out, *u...)
+		}
+	}
+	return append(out, l.routeDLP...)
+}
+
+// layerOf checks what decoding could not see in one value alone, and converts.
+func layerOf(f *file, k *bottleKeys) layer {
+	l := layer{env: k.Env, limits: k.Limits}
+	if p := k.Provider; p != nil {
+		l.provider, l.image = f.provider(p)
+	}
+	if g := k.Git; g != nil {
+		l.git = g.User.identity("bottle")
+		if g.Repos != nil {
+			l.repos = f.repos(g.Repos)
+		}
+	}
+	if e := k.Egress; e != nil {
+		routes := make([]Route, len(e.Routes))
+		for i, r := range e.Routes {
+			p := place{"egress.routes", "egress.routes"}.item(i)
+			routes[i] = f.route(r, p)
+			if r.DLP != nil {
+				l.routeDLP = append(l.routeDLP, f.unbuilt(p.path+".dlp"))
+				f.dlp(r.DLP, p.key("dlp"))
+			}
+		}
+		l.routes = &routes
+	}
+	if k.Supervise != nil {
+		l.supervise = new([]Unbuilt)
+		if *k.Supervise {
+			*l.supervise = []Unbuilt{f.unbuilt("supervise")}
+		}
+	}
+	if k.DLP != nil {
+		l.dlp = &[]Unbuilt{f.unbuilt("dlp")}
+		f.dlp(k.DLP, place{"dlp", "dlp"})
+	}
+	return l
+}
+
+func (f *file) unbuilt(key string) Unbuilt { return Unbuilt{key, f.at[key]} }
+
+func (f *file) provider(p *providerKeys) (*Provider, []Unbuilt) {
+	in := place{"agent_provider", "agent_provider"}
+	out := &Provider{Template: p.Template, At: f.at[in.key("template").path],
+		AuthToken: string(p.AuthToken), AuthTokenAt: f.at[in.key("auth_token").path]}
+	if p.Template == "" {
+		out.Template = defaultTemplate
+	} else {
+		f.oneOf(p.Template, in.key("template"))
+	}
+	for _, a := range p.Command {
+		out.Command = append(out.Command, string(a))
+	}
+	if p.Command != nil && out.Template != "shell" {
+		f.fail(in.key("command"), "is only for the shell template, and this one is "+out.Template, "write template: shell, or leave the command out")
+	}
+	if p.AuthToken != "" && out.Template == "shell" {
+		f.fail(in.key("auth_token"), "the shell template has no credential of its own", "give the rule an auth: egress.routes with auth: {scheme, token_ref}")
+	}
+	var u []Unbuilt
+	if p.Dockerfile != "" {
+		u = append(u, f.unbuilt(in.key("dockerfile").path))
+	}
+	if p.Forward {
+		u = append(u, f.unbuilt(in.key("forward_host_credentials").path))
+	}
+	return out, u
+}
+
+func (f *file) repos(repos map[string]repoKeys) *[]Unbuilt {
+	for name := range repos {
+		if strings.Trim(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") != "" || strings.Trim(name, ".") == "" {
+			f.fail(place{"git-gate.repos." + name, ""}, "a repository's name may only hold letters, digits, '.', '_' and '-'", "")
+		}
+	}
+	out := new([]Unbuilt)
+	if len(repos) > 0 {
+		*out = []Unbuilt{f.unbuilt("git-gate.repos")}
+	}
+	return out
+}
+
+func (f *file) dlp(k *dlpKeys, at place) {
+	if k.OnMatch != "" {
+		f.oneOf(k.OnMatch, at.key("outbound_on_match"))
+	}
+}

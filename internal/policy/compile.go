@@ -1,0 +1,225 @@
+package policy
+
+import (
+	"errors"
+	"fmt"
+	"net/textproto"
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// Bounds on what a manifest may hold.
+const (
+	maxRegex = 1024
+	maxPath  = 2048
+)
+
+// Policy is a compiled set of routes. It is immutable and safe for concurrent use. The zero
+// Policy denies everything.
+type Policy struct {
+	routes []Route
+	// exact and wild hold, by name and by suffix, indices into routes in declaration order.
+	exact map[string][]int
+	wild  map[string][]int
+	// allows holds, per route, the sentence of its Allow verdicts, made once.
+	allows []string
+}
+
+// Compile checks routes and makes a Policy of them. The error joins everything that is wrong, each
+// with the route's At and ID; there is no Policy then. Routes is copied.
+func Compile(routes []Route) (*Policy, error) {
+	p := &Policy{
+		exact: make(map[string][]int, len(routes)),
+		wild:  make(map[string][]int),
+	}
+	var errs []error
+	ids := make(map[string]bool, len(routes))
+	for i := range routes {
+		r, problems := compileRoute(routes[i])
+		if r.ID != "" && ids[r.ID] {
+			problems = append(problems, errors.New("another rule has the same ID"))
+		}
+		ids[r.ID] = true
+		for _, err := range problems {
+			errs = append(errs, fmt.Errorf("%s: %w", label(r, i), err))
+		}
+		p.routes = append(p.routes, r)
+		p.allows = append(p.allows, "rule "+r.ID+" allows it")
+		at := p.exact
+		if r.Host.wild {
+			at = p.wild
+		}
+		at[r.Host.name] = append(at[r.Host.name], i)
+	}
+	if len(errs) > 0 {
+		return nil, errors.Join(errs...)
+	}
+	return p, nil
+}
+
+// Routes returns the compiled routes in declaration order. The caller must not change them.
+func (p *Policy) Routes() []Route { return p.routes }
+
+func label(r Route, i int) string {
+	id := r.ID
+	if id == "" {
+		id = fmt.Sprintf("egress.routes[%d]", i)
+	}
+	if r.At != "" {
+		return r.At + ": " + id
+	}
+	return id
+}
+
+func compileRoute(r Route) (Route, []error) {
+	var errs []error
+	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	if r.ID == "" {
+		bad("a rule needs an ID")
+	}
+	if r.Host.IsZero() {
+		bad("a rule needs a host")
+	}
+	if slices.Contains(r.Ports, 0) {
+		bad("port 0 is no port")
+	}
+	for _, n := range r.Networks {
+		if !n.IsValid() || n != n.Masked() {
+			bad("network %s is not a prefix with its host bits zero, as in 10.1.0.0/16", n)
+		}
+	}
+	r.Matches = slices.Clone(r.Matches)
+	for i, m := range r.Matches {
+		c, problems := compileMatch(m)
+		for _, err := range problems {
+			bad("matches[%d]: %w", i, err)
+		}
+		r.Matches[i] = c
+	}
+	if r.Auth != nil {
+		errs = append(errs, checkAuth(r)...)
+	}
+	if r.Upstream != nil {
+		if _, err := r.Upstream.Parse(); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	return r, errs
+}
+
+func compileMatch(m Match) (Match, []error) {
+	var errs []error
+	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	m.Methods = slices.Clone(m.Methods)
+	for i, method := range m.Methods {
+		if !token(method) {
+			bad("method %s is no HTTP method", quote(method))
+		}
+		m.Methods[i] = strings.ToUpper(method)
+	}
+	m.Paths = slices.Clone(m.Paths)
+	for i := range m.Paths {
+		if err := m.Paths[i].compile(); err != nil {
+			bad("paths[%d]: %w", i, err)
+		}
+	}
+	m.Headers = slices.Clone(m.Headers)
+	for i, h := range m.Headers {
+		if !token(h.Name) {
+			bad("header name %s is not one", quote(h.Name))
+		}
+		m.Headers[i].Name = textproto.CanonicalMIMEHeaderKey(h.Name)
+	}
+	return m, errs
+}
+
+func (m *PathMatch) compile() error {
+	if len(m.Value) > maxPath {
+		return fmt.Errorf("longer than %d characters", maxPath)
+	}
+	switch m.Type {
+	case PathPrefix, PathExact:
+		if !strings.HasPrefix(m.Value, "/") {
+			return fmt.Errorf("path %s must start with '/'", quote(m.Value))
+		}
+		// A path no request can have would be a rule that never holds, and nobody would know why.
+		if clean, ok := decodePath(strings.ReplaceAll(m.Value, "%", "%25")); !ok || clean != m.Value {
+			return fmt.Errorf("path %s can match no request: write it decoded, without dot segments or doubled slashes", quote(m.Value))
+		}
+	case PathRegex:
+		if len(m.Value) > maxRegex {
+			return fmt.Errorf("regex longer than %d characters", maxRegex)
+		}
+		re, err := regexp.Compile(`\A(?:` + m.Value + `)\z`)
+		if err != nil {
+			return fmt.Errorf("regex %s: %w", quote(m.Value), err)
+		}
+		m.re = re
+	default:
+		return fmt.Errorf("unknown path type %s: use prefix, exact or regex", quote(string(m.Type)))
+	}
+	return nil
+}
+
+// The schemes of Auth.
+const (
+	SchemeBearer = "Bearer"
+	SchemeToken  = "token"
+	SchemeBasic  = "Basic"
+	SchemeAPIKey = "x-api-key"
+)
+
+// minPlaceholder keeps a placeholder from being a word that headers hold anyway.
+const minPlaceholder = 8
+
+func checkAuth(r Route) []error {
+	var errs []error
+	switch r.Auth.Scheme {
+	case SchemeBearer, SchemeToken, SchemeBasic, SchemeAPIKey:
+	default:
+		errs = append(errs, fmt.Errorf("unknown auth scheme %s: use Bearer, token, Basic or x-api-key", quote(r.Auth.Scheme)))
+	}
+	if r.Auth.Ref == "" {
+		errs = append(errs, errors.New("auth names no credential"))
+	}
+	if len(r.Auth.Placeholder) < minPlaceholder || strings.ContainsFunc(r.Auth.Placeholder, func(c rune) bool { return c <= ' ' || c > '~' }) {
+		errs = append(errs, fmt.Errorf("the auth placeholder must have at least %d visible ASCII characters", minPlaceholder))
+	}
+	if r.Plain && r.Upstream == nil {
+		errs = append(errs, errors.New("auth and plain together would send the credential in cleartext"))
+	}
+	return errs
+}
+
+// Parse returns the upstream's URL: http or https, a host Canonical accepts, an optional port, and
+// nothing else.
+func (u *Upstream) Parse() (*url.URL, error) {
+	v, err := url.Parse(u.URL)
+	if err != nil {
+		return nil, fmt.Errorf("upstream %s is no URL", quote(u.URL))
+	}
+	if v.Scheme != "http" && v.Scheme != "https" || v.User != nil || strings.Trim(v.Path, "/") != "" || v.RawQuery != "" || v.Fragment != "" {
+		return nil, fmt.Errorf("upstream %s must be scheme and authority alone, as in https://gateway.example:8443", quote(u.URL))
+	}
+	if _, err := Canonical(v.Hostname()); err != nil {
+		return nil, fmt.Errorf("upstream: %w", err)
+	}
+	v.Path = ""
+	return v, nil
+}
+
+// token reports whether s is a token of HTTP's grammar.
+func token(s string) bool {
+	if s == "" || len(s) > 128 {
+		return false
+	}
+	for i := range len(s) {
+		c := s[i]
+		if c <= ' ' || c >= 0x7f || strings.IndexByte(`"(),/:;<=>?@[\]{}`, c) >= 0 {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,172 @@
+package wire
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// waysOver serves loopback sockets as a bottle's ways out and returns both ends of each.
+func waysOver(t *testing.T) (Ways, net.Addr, net.Addr, net.Addr) {
+	t.Helper()
+	warden, cork := pair(t)
+	w := WaysOver(warden)
+	listen := func() net.Listener {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return l
+	}
+	proxy, anyway := listen(), listen()
+	dns, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		if err := ServeWays(ctx, cork, proxy, anyway, dns); !errors.Is(err, context.Canceled) {
+			t.Errorf("ended with %v", err)
+		}
+	})
+	t.Cleanup(func() { cancel(); wg.Wait(); w.Close() })
+	return w, proxy.Addr(), anyway.Addr(), dns.LocalAddr()
+}
+
+func TestConnectionsCrossTheWireWithTheirDestination(t *testing.T) {
+	t.Parallel()
+	w, proxy, anyway, _ := waysOver(t)
+	for _, way := range []struct {
+		l    net.Listener
+		at   net.Addr
+		dest string
+	}{{w.Proxy, proxy, ""}, {w.Any, anyway, anyway.String()}} {
+		c, err := net.Dial("tcp", way.at.String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		big := strings.Repeat("x", 1<<20)
+		go func() {
+			_, _ = io.WriteString(c, big)
+			_ = c.(*net.TCPConn).CloseWrite()
+		}()
+		got, err := way.l.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d, ok := got.(Destined); ok != (way.dest != "") || ok && d.Destination() != netip.MustParseAddrPort(way.dest) {
+			t.Errorf("destination is told: %v, %v", ok, d)
+		}
+		if b, err := io.ReadAll(got); string(b) != big || err != nil {
+			t.Errorf("%d bytes, %v", len(b), err)
+		}
+		_, _ = io.WriteString(got, "answer")
+		_ = got.Close()
+		if b, err := io.ReadAll(c); string(b) != "answer" || err != nil {
+			t.Errorf("%q, %v", b, err)
+		}
+		_ = c.Close()
+	}
+}
+
+func TestBrokenStreamBreaksTheConnection(t *testing.T) {
+	t.Parallel()
+	w, proxy, _, _ := waysOver(t)
+	c, err := net.Dial("tcp", proxy.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	got, err := w.Proxy.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got.(*Stream).Reset("denied")
+	_ = c.SetReadDeadline(time.Now().Add(10 * time.Second))
+	if _, err := io.ReadAll(c); errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Error("the program is left waiting")
+	}
+}
+
+func TestDatagramsGoBackToWhoAsked(t *testing.T) {
+	t.Parallel()
+	w, _, _, dns := waysOver(t)
+	var clients []net.Conn
+	for range 3 {
+		c, err := net.Dial("udp", dns.String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		clients = append(clients, c)
+		_, _ = io.WriteString(c, "who "+c.LocalAddr().String())
+	}
+	buf := make([]byte, 100)
+	for range clients {
+		n, from, err := w.DNS.ReadFrom(buf)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := w.DNS.WriteTo(buf[4:n], from); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, c := range clients {
+		_ = c.SetReadDeadline(time.Now().Add(10 * time.Second))
+		n, err := c.Read(buf)
+		if string(buf[:n]) != c.LocalAddr().String() || err != nil {
+			t.Errorf("%s was answered %q, %v", c.LocalAddr(), buf[:n], err)
+		}
+	}
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		if _, _, err := w.DNS.ReadFrom(buf); !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Error(err)
+		}
+	})
+	_ = w.DNS.SetReadDeadline(time.Now())
+	wg.Wait()
+	if _, err := w.DNS.WriteTo(nil, &net.UDPAddr{}); err == nil {
+		t.Error("a datagram went to an address of the host")
+	}
+}
+
+func TestConnectionWithoutADestinationIsRefused(t *testing.T) {
+	t.Parallel()
+	warden, cork := pair(t)
+	w := WaysOver(warden)
+	defer w.Close()
+	for _, header := range []any{nil, map[string]string{"to": "c2.test:80"}, map[string]string{}, []int{1}} {
+		st := open(t, cork, KindAny, header)
+		var re *ResetError
+		if _, err := st.Read(make([]byte, 1)); !errors.As(err, &re) {
+			t.Errorf("%v: %v", header, err)
+		}
+	}
+}
+
+func TestUnacceptedConnectionsAreBounded(t *testing.T) {
+	t.Parallel()
+	warden, cork := pair(t)
+	w := WaysOver(warden)
+	defer w.Close()
+	refused := make(chan error, waysBacklog+1)
+	for range waysBacklog + 1 {
+		st := open(t, cork, KindProxy, nil)
+		go func() {
+			_, err := st.Read(make([]byte, 1))
+			refused <- err
+		}()
+	}
+	if err := <-refused; err != io.EOF {
+		t.Error(err)
+	}
+}
