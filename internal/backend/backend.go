@@ -51,6 +51,10 @@ type Backend interface {
 type Leftover struct {
 	ID   bottle.ID `json:"id"`
 	What string    `json:"what"` // "cgroup /sys/fs/cgroup/pids/claude-bottle/x-abcde"
+	// Idle is true when nothing runs in it and it is at least a minute old, so that it can't be
+	// part of a bottle that lives or is being made. Others than the store that knows ID may remove
+	// it only then: the bottle may belong to another home folder, or another user.
+	Idle bool `json:"idle,omitempty"`
 }
 
 // Bottle is a running bottle as a backend sees it.

@@ -95,12 +95,10 @@ func (a *app) leftovers(ctx context.Context) ([]leftover, error) {
 		return nil, err
 	}
 	var out []leftover
-	alive := map[bottle.ID]bool{}
+	ended := map[bottle.ID]bool{} // false for those that live
 	for _, e := range entries {
-		switch {
-		case e.Alive || !e.State.Ended() && e.Problem == "":
-			alive[e.ID] = true
-		case e.Dir != nil:
+		ended[e.ID] = !e.Alive && (e.State.Ended() || e.Problem != "")
+		if ended[e.ID] {
 			out = append(out, leftover{describe(e), e.Dir.Remove})
 		}
 	}
@@ -113,15 +111,19 @@ func (a *app) leftovers(ctx context.Context) ([]leftover, error) {
 		if err != nil {
 			return nil, fmt.Errorf("backend %s: %w", b.Name(), err)
 		}
-		out = append(out, backendLeftovers(b, things, alive)...)
+		out = append(out, backendLeftovers(b, things, ended)...)
 	}
 	return out, nil
 }
 
-func backendLeftovers(b backend.Backend, things []backend.Leftover, alive map[bottle.ID]bool) []leftover {
+// backendLeftovers picks what may be removed of what a backend found: everything of our ended
+// bottles, nothing of our living ones, and of bottles this home doesn't know only what is idle,
+// since they may live in another home.
+func backendLeftovers(b backend.Backend, things []backend.Leftover, ended map[bottle.ID]bool) []leftover {
 	var out []leftover
 	for _, thing := range things {
-		if !alive[thing.ID] {
+		over, ours := ended[thing.ID]
+		if over || !ours && thing.Idle {
 			out = append(out, leftover{
 				fmt.Sprintf("%s: %s", thing.ID, thing.What),
 				func(ctx context.Context) error { return b.Remove(ctx, thing.ID) },

@@ -124,7 +124,7 @@ func (s *show) launch(ctx context.Context, model *standin.Server) (*launch.Handl
 	}
 	m := manifest.Load(os.DirFS(s.dir), s.dir, nil, "")
 	p, err := plan.Build(m, plan.Request{Agent: "genie", Backend: "native", Prompt: prompt, Headless: true}, plan.Host{
-		LookupEnv: func(name string) (string, bool) { return "", name == credentialVar },
+		LookupEnv: func(name string) (string, bool) { return "is set", name == credentialVar },
 		ReadFile:  os.ReadFile,
 		Backends:  s.Backends,
 		Random:    rand.Reader,

@@ -27,7 +27,6 @@ type exchange struct {
 
 	verdict policy.Verdict
 	route   *policy.Route
-	upgrade bool   // a WebSocket handshake
 	addr    string // dialled upstream
 	status  int
 	out     counter // request body
@@ -187,7 +186,6 @@ func (x *exchange) checkUpgrade(route *policy.Route) (policy.Verdict, bool) {
 		h.Del("Upgrade")
 		return policy.Verdict{}, false
 	case asked == "websocket" && x.r.Method == http.MethodGet && x.r.ProtoMajor == 1:
-		x.upgrade = true
 		return policy.Verdict{}, false
 	}
 	return policy.Verdict{Rule: route.ID, Why: "an upgrade to " + quote(asked) + " is refused: only WebSockets may leave HTTP", Ask: "# nothing: no rule allows other upgrades\n"}, true

@@ -36,10 +36,11 @@ type road struct {
 	upstream *url.URL       // nil: the host itself
 	roots    *x509.CertPool // nil: the host's
 
-	// Made on first use. WebSockets start from HTTP/1.1, so they have connections of their own.
-	http, ws func() *http.Transport
-	mu       sync.Mutex
-	made     []*http.Transport
+	// Made on first use. A request goes upstream in the version the bottle asked in, where the
+	// upstream speaks it: HTTP/1.1, from which WebSockets start, over many connections, HTTP/2 over one.
+	http1, http2 func() *http.Transport
+	mu           sync.Mutex
+	made         []*http.Transport
 }
 
 type roads map[*policy.Route]*road
@@ -63,8 +64,8 @@ func (e *Engine) newRoads() (roads, error) {
 				}
 			}
 		}
-		d.http = sync.OnceValue(func() *http.Transport { return d.transport(true) })
-		d.ws = sync.OnceValue(func() *http.Transport { return d.transport(false) })
+		d.http1 = sync.OnceValue(func() *http.Transport { return d.transport(false) })
+		d.http2 = sync.OnceValue(func() *http.Transport { return d.transport(true) })
 		all[r] = d
 	}
 	return all, nil
@@ -80,7 +81,7 @@ func (d *road) transport(http2 bool) *http.Transport {
 		TLSHandshakeTimeout:    tlsUpstream,
 		DisableCompression:     true, // bodies pass as they are
 		MaxIdleConns:           64,
-		MaxIdleConnsPerHost:    16,
+		MaxIdleConnsPerHost:    32,
 		IdleConnTimeout:        d.e.cfg.Limits.Idle,
 		ResponseHeaderTimeout:  d.e.cfg.Limits.Answer,
 		ExpectContinueTimeout:  5 * time.Second,
@@ -118,10 +119,10 @@ func (e *Engine) roundTrip(r *http.Request) (*http.Response, error) {
 			}
 		},
 	})
-	if x.upgrade {
-		return d.ws().RoundTrip(r.WithContext(ctx))
+	if x.r.ProtoMajor == 1 {
+		return d.http1().RoundTrip(r.WithContext(ctx))
 	}
-	return d.http().RoundTrip(r.WithContext(ctx))
+	return d.http2().RoundTrip(r.WithContext(ctx))
 }
 
 // roundTripper adapts a function.
@@ -134,8 +135,8 @@ func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { retur
 // at once; redirects are the client's business.
 func (e *Engine) newProxy() *httputil.ReverseProxy {
 	return &httputil.ReverseProxy{
-		Rewrite:   e.rewrite,
-		Transport: roundTripper(e.roundTrip),
+		Rewrite:        e.rewrite,
+		Transport:      roundTripper(e.roundTrip),
 		ModifyResponse: e.answered,
 		ErrorHandler: func(_ http.ResponseWriter, r *http.Request, err error) {
 			if x, ok := r.Context().Value(exchangeKey{}).(*exchange); ok {

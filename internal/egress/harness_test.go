@@ -465,3 +465,5 @@ func (a *anyListener) Close() error {
 }
 
 func (a *anyListener) Addr() net.Addr { return a.l.Addr() }
+
+func tlsTrusting(a *authority.Authority) *tls.Config { return &tls.Config{RootCAs: pool(a)} }

@@ -123,7 +123,7 @@ func (k *keeper) live(ctx context.Context) (remove bool, err error) {
 	defer func() { err = errors.Join(err, log.Close()) }()
 	var undo spawn.Cleanup
 	r := &raising{boot: k.boot, env: os.Environ(), dir: k.dir, audit: k.audit, undo: &undo, record: k.record, report: func(e progress.Event) {
-		_, _ = fmt.Fprintf(log, "%s %-10s %s\n", e.Time.Format(time.TimeOnly), e.Step, e.Line) // a full disk must not end a launch that needs none
+		_, _ = fmt.Fprintf(log, "%s %-10s %s\n", e.Time.Format("15:04:05.000"), e.Step, e.Line) // a full disk must not end a launch that needs none
 		k.server.Progress().Add(e)
 	}}
 	if err := errors.Join(k.note(func(m *state.Metadata) error { m.WardenPID = os.Getpid(); return nil }), r.keep(state.PlanFile, k.boot.Plan)); err != nil {

@@ -18,7 +18,7 @@ const maxContacts = 8
 
 // listener is one bait that talks: it tells the nonce to whoever connects and remembers who.
 type listener struct {
-	net.Listener
+	bait   net.Listener
 	name   string
 	answer []byte
 
@@ -33,8 +33,8 @@ type listener struct {
 // serve answers on l until close.
 func (b *Bait) serve(l net.Listener, name string) {
 	s := &listener{
-		Listener: l,
-		name:     name,
+		bait: l,
+		name: name,
 		answer: fmt.Appendf(nil, "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s",
 			len(b.req.HostNonce), b.req.HostNonce),
 		conns: map[net.Conn]struct{}{},
@@ -45,7 +45,7 @@ func (b *Bait) serve(l net.Listener, name string) {
 
 func (l *listener) accept() {
 	for {
-		c, err := l.Accept()
+		c, err := l.bait.Accept()
 		if err != nil {
 			return // closed; a bait that broke otherwise is found by prove
 		}
@@ -107,7 +107,7 @@ func (l *listener) close() {
 		_ = c.Close() // interrupts tell
 	}
 	l.mu.Unlock()
-	_ = l.Listener.Close() // closing twice is the only way it fails
+	_ = l.bait.Close() // closing twice is the only way it fails
 	l.wg.Wait()
 }
 
@@ -139,11 +139,11 @@ func (b *Bait) prove(ctx context.Context) error {
 
 func (l *listener) bites(ctx context.Context, nonce []byte) error {
 	var d net.Dialer
-	c, err := d.DialContext(ctx, l.Addr().Network(), l.name)
+	c, err := d.DialContext(ctx, l.bait.Addr().Network(), l.name)
 	if err != nil {
 		return err
 	}
-	defer c.Close()
+	defer c.Close() //nolint:errcheck // it was heard out
 	if t, ok := ctx.Deadline(); ok {
 		_ = c.SetDeadline(t) // the dial just worked, so does this
 	}

@@ -31,8 +31,8 @@ func (d *Dir) removeHeld() error {
 		return fmt.Errorf("remove bottle %s: %w", d.id, err)
 	}
 	d.store.step("remove: place made")
-	// Over an empty folder a rename succeeds: the bottle leaves its name in one step.
-	if err := os.Rename(d.path, tmp); err != nil {
+	// The bottle leaves its name in one step.
+	if err := os.Rename(d.path, filepath.Join(tmp, d.id.String())); err != nil {
 		_ = os.Remove(tmp) // empty, and swept later if this fails
 		return fmt.Errorf("remove bottle %s: %w", d.id, err)
 	}

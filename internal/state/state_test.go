@@ -35,7 +35,11 @@ func open(t *testing.T) *Store {
 
 func create(t *testing.T, s *Store, name string, state bottle.State) *Dir {
 	t.Helper()
-	d, err := s.Create(Metadata{ID: id(t, name), State: state, Started: time.Now()})
+	agent, err := bottle.ParseName(name[:len(name)-6])
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, err := s.Create(Metadata{ID: id(t, name), Agent: agent, State: state, Started: time.Now()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -83,7 +87,14 @@ func TestCreateOnce(t *testing.T) {
 	t.Parallel()
 	s := open(t)
 	d := create(t, s, "agent-aaaaa", bottle.Creating)
-	if _, err := s.Create(Metadata{ID: d.ID()}); !errors.Is(err, ErrExists) {
+	if _, err := s.Create(Metadata{ID: d.ID(), Agent: bottle.Name{}}); err == nil {
+		t.Error("a bottle without an agent is made")
+	}
+	m, err := d.Metadata()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Create(m); !errors.Is(err, ErrExists) {
 		t.Errorf("the second is %v", err)
 	}
 	if m, err := d.Metadata(); err != nil || m.ID != d.ID() || m.V != 1 {

@@ -78,11 +78,12 @@ func private(path string) error {
 	return nil
 }
 
-// Create makes the folder of a new bottle holding m, which needs an ID; V is set. The folder
+// Create makes the folder of a new bottle holding m, which needs an ID and an Agent; V is
+// set. The folder
 // appears under its name complete or not at all. A taken ID is an error wrapping ErrExists.
 func (s *Store) Create(m Metadata) (*Dir, error) {
-	if m.ID.IsZero() {
-		return nil, errors.New("state folder: the bottle has no id")
+	if m.ID.IsZero() || m.Agent.IsZero() {
+		return nil, errors.New("create bottle: it needs an id and an agent's name")
 	}
 	m.V = version
 	tmp, err := os.MkdirTemp(s.root, creating+m.ID.String()+"-")
@@ -105,7 +106,7 @@ func (s *Store) fill(tmp string, m Metadata) (*Dir, error) {
 	}
 	s.step("create: metadata written")
 	final := filepath.Join(s.root, m.ID.String())
-	// Renaming a folder over one that holds anything fails, and ours all hold metadata.json.
+	// Renaming over a folder fails, and what a file or link is doing there is not ours to guess.
 	if err := os.Rename(tmp, final); err != nil {
 		if errors.Is(err, fs.ErrExist) || errors.Is(err, syscall.ENOTEMPTY) || errors.Is(err, syscall.ENOTDIR) {
 			return nil, ErrExists

@@ -145,7 +145,8 @@ func start(t *testing.T, leaks ...string) (report, *selftest.Bait) {
 	// By descriptor: the bottle's user may not walk to where the test binary lies.
 	cmd := exec.CommandContext(ctx, "/proc/self/fd/3")
 	cmd.ExtraFiles = []*os.File{self}
-	cmd.Env = []string{inBottle + "=1", "CLAUDE_BOTTLE_LEAK=" + strings.Join(leaks, ",")}
+	// The race detector would hold every ended process for a second.
+	cmd.Env = []string{inBottle + "=1", "GORACE=atexit_sleep_ms=0", "CLAUDE_BOTTLE_LEAK=" + strings.Join(leaks, ",")}
 	cmd.Stdin = bytes.NewReader(in)
 	cmd.SysProcAttr = namespaces()
 	var out, diag bytes.Buffer

@@ -47,7 +47,7 @@ func readFile(path string, limit int) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer unix.Close(fd)
+	defer unix.Close(fd) //nolint:errcheck // only ever read from
 	var out []byte
 	buf := make([]byte, 8192)
 	for len(out) < limit {
@@ -68,7 +68,7 @@ func readFile(path string, limit int) ([]byte, error) {
 
 // errText names an errno the way its manual page does, so that a report can be looked up.
 func errText(err error) string {
-	if e, ok := err.(unix.Errno); ok {
+	if e, ok := errors.AsType[unix.Errno](err); ok {
 		if name := unix.ErrnoName(e); name != "" {
 			return name
 		}
