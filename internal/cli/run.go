@@ -15,11 +15,12 @@ type runOptions struct {
 func (a *app) runCommand() *cobra.Command {
 	var o runOptions
 	cmd := &cobra.Command{
-		Use:   "run <agent> --prompt <text> [-- args...]",
+		Use:   "run <agent> [--prompt <text>] [-- args...]",
 		Short: "Run an agent to its end, without a terminal",
 		Long: `Run an agent with a prompt in a bottle of its own, to its end. The agent's output
 goes to standard output and standard error, its exit code is the exit code. This
-is for scripts: it never asks. What a launch must not pass over still refuses it.
+is for scripts: it never asks. A claude or codex agent needs the prompt, a shell agent
+takes one. What a launch must not pass over still refuses it.
 
 Ctrl-C interrupts the agent; a second one stops the bottle.`,
 		Example: `  claude-bottle run researcher --prompt "list the open questions in NOTES.md" --cwd
@@ -29,9 +30,6 @@ Ctrl-C interrupts the agent; a second one stops the bottle.`,
 		ValidArgsFunction: a.completeAgents,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.agent, o.args = splitArgs(cmd, args)
-			if o.prompt == "" {
-				return usageError{"run needs --prompt: nobody is there to type", `claude-bottle run ` + o.agent + ` --prompt "..."`}
-			}
 			return a.run(cmd.Context(), o)
 		},
 	}

@@ -104,6 +104,9 @@ func (s *show) watch(ctx context.Context, h *launch.Handle) error {
 		return errors.New("the agent's session ended without an exit code")
 	}
 	s.said = out.String()
+	if !s.agent {
+		s.shellOutputs(out.String())
+	}
 	if result.Exit.Code != 0 {
 		return fmt.Errorf("the agent ended with exit code %d: %s", result.Exit.Code, inert.Text(out.String()+errs.String(), 2000))
 	}
@@ -140,13 +143,21 @@ func (s *show) tell(h *launch.Handle, p plan.Plan) error {
 	}
 	s.title(fmt.Sprintf("%d. The model's reply, through interception", len(acts)+2))
 	s.indent(inert.Lines(s.said, 2000))
-	if !strings.Contains(s.said, closing) {
+	if want := s.reply(); !strings.Contains(s.said, want) {
 		failed = append(failed, "the model's reply did not arrive")
 	}
 	if len(failed) > 0 {
 		return fmt.Errorf("the demo did not show what it promises: %s", strings.Join(failed, "; "))
 	}
 	return nil
+}
+
+// reply is what the model answers last.
+func (s *show) reply() string {
+	if s.agent {
+		return closing
+	}
+	return standin.Greeting // the shell offers the model no tool, so no script speaks
 }
 
 // tellCredential shows that the stand-in saw the real credential and the bottle did not.

@@ -123,7 +123,11 @@ func (s *show) launch(ctx context.Context, model *standin.Server) (*launch.Handl
 		return nil, plan.Plan{}, err
 	}
 	m := manifest.Load(os.DirFS(s.dir), s.dir, nil, "")
-	p, err := plan.Build(m, plan.Request{Agent: "genie", Backend: "native", Prompt: prompt, Headless: true}, plan.Host{
+	instruction := prompt
+	if !s.agent {
+		instruction = shellScript()
+	}
+	p, err := plan.Build(m, plan.Request{Agent: "genie", Prompt: instruction, Headless: true}, plan.Host{
 		LookupEnv: func(name string) (string, bool) { return "is set", name == credentialVar },
 		ReadFile:  os.ReadFile,
 		Backends:  s.Backends,

@@ -1,6 +1,7 @@
 package egress_test
 
 import (
+	"context"
 	"io"
 	"net"
 	"net/http"
@@ -20,7 +21,10 @@ func BenchmarkGet(b *testing.B) {
 	direct := w.clientWith(&http.Transport{
 		MaxIdleConnsPerHost: 16,
 		TLSClientConfig:     tlsTrusting(w.pki),
-		Dial:                func(string, string) (net.Conn, error) { return net.Dial("tcp", to) },
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			var d net.Dialer
+			return d.DialContext(ctx, "tcp", to)
+		},
 	})
 	proxied := w.clientWith(&http.Transport{
 		MaxIdleConnsPerHost: 16,

@@ -93,7 +93,13 @@ func (c *credentials) strayed(r *http.Request, route *policy.Route) (policy.Verd
 // missing reports a request on a route with a credential that does not carry its placeholder: it
 // comes with somebody else's key, or with none.
 func (c *credentials) missing(r *http.Request, route *policy.Route) (policy.Verdict, bool) {
-	if route.Auth == nil || presents(r.Header, route.Auth.Placeholder) {
+	switch {
+	case route.Auth == nil:
+		return policy.Verdict{}, false
+	case strings.EqualFold(r.Method, http.MethodTrace):
+		// Its answer is the request as it arrived, the credential included.
+		return policy.Verdict{Rule: route.ID, Why: "TRACE is refused where a credential is injected", Ask: "# nothing: use another method\n"}, true
+	case presents(r.Header, route.Auth.Placeholder):
 		return policy.Verdict{}, false
 	}
 	return policy.Verdict{

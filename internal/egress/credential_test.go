@@ -124,6 +124,14 @@ func TestC09TheCredentialNeverComesBack(t *testing.T) {
 	}
 }
 
+func TestC09TraceIsRefusedWhereACredentialIsInjected(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, standard(t))
+	res, body := do(t, w.client(), "TRACE", "https://llm.test/", http.Header{"X-Api-Key": {placeholder}})
+	refused(t, res, body, "TRACE is refused")
+	w.untouched()
+}
+
 func TestC09TheCredentialNeverComesBackFromAWebSocketsHandshake(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, standard(t))

@@ -83,8 +83,10 @@ func (s *server) carry(f *flow) {
 	first, err := f.peek(wait)
 	switch {
 	case err != nil:
-		s.e.recordFlow(f, f.verdict("the connection sent nothing"))
-		_ = f.Close() // nobody waits for it
+		if f.denied != nil {
+			s.e.recordFlow(f, *f.denied)
+		}
+		_ = f.Close() // opened and left, or silent for too long: nothing passed
 	case first == tlsHandshake:
 		s.terminate(f)
 	case first >= 'A' && first <= 'Z':

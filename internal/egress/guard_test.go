@@ -1,6 +1,7 @@
 package egress_test
 
 import (
+	"context"
 	"net/http"
 	"net/netip"
 	"strings"
@@ -122,32 +123,28 @@ func TestA07DeclaredNetworksOpenWhatTheyNameAndNoMore(t *testing.T) {
 	}
 }
 
-func TestA08TheCheckedAddressIsTheOneDialled(t *testing.T) {
+func TestA08OneLookUpAndTheCheckedAddressIsTheOneDialled(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, standard(t))
-	answers := [][]netip.Addr{{okAddr}, {netip.MustParseAddr("10.0.0.5")}}
-	w2 := newWorld(t, standard(t), func(c *egress.Config) {
+	w := newWorld(t, standard(t), func(c *egress.Config) {
 		inner := c.Resolve
-		_ = inner
-		c.Dial = w.dial
-		c.Roots = pool(w.pki)
+		turn := 0
+		c.Resolve = func(ctx context.Context, host string) ([]netip.Addr, error) {
+			if turn++; turn > 1 { // rebound, TTL 0
+				return []netip.Addr{netip.MustParseAddr("10.0.0.5")}, nil
+			}
+			return inner(ctx, host)
+		}
 	})
-	w2.hosts["ok.test"] = answers[0]
-	if res, _ := get(t, w2.client(), "http://ok.test/"); res.StatusCode != 200 {
+	if res, _ := get(t, w.client(), "http://ok.test/"); res.StatusCode != 200 {
 		t.Fatalf("first: %d", res.StatusCode)
 	}
-	w2.mu.Lock()
-	w2.hosts["ok.test"] = answers[1] // rebound
-	lookups := len(w2.resolved)
-	w2.mu.Unlock()
-	if lookups != 1 {
-		t.Errorf("%d look-ups for one connection", lookups)
-	}
+	// The plain connection is kept; TLS needs another one, and with it another look-up.
+	res, body := get(t, w.client(), "https://ok.test/")
+	refused(t, res, body, "ok.test resolved to 10.0.0.5")
 	w.mu.Lock()
-	dialled := append([]netip.AddrPort(nil), w.dialled...)
-	w.mu.Unlock()
-	if len(dialled) != 1 || dialled[0].Addr() != okAddr {
-		t.Errorf("dialled %v", dialled)
+	defer w.mu.Unlock()
+	if len(w.dialled) != 1 || w.dialled[0] != netip.AddrPortFrom(okAddr, 80) {
+		t.Errorf("dialled %v", w.dialled)
 	}
 }
 

@@ -98,7 +98,7 @@ func (s *server) connect(w http.ResponseWriter, r *http.Request, f *flow) {
 	// What came along with the request belongs to the tunnel.
 	var front []byte
 	if n := buffered.Reader.Buffered(); n > 0 {
-		peeked, _ := buffered.Reader.Peek(n) // n bytes are there
+		peeked, _ := buffered.Peek(n) // n bytes are there
 		front = append(front, peeked...)
 	}
 	_ = c.SetDeadline(time.Time{}) // a dead socket fails the write below

@@ -1,6 +1,7 @@
 package egress_test
 
 import (
+	"context"
 	"crypto/tls"
 	"fmt"
 	"io"
@@ -227,7 +228,9 @@ func TestA20OneDeniedHostOneVerdictOnAllFivePaths(t *testing.T) {
 	if res.ProtoMajor != 2 {
 		t.Errorf("the transparent denial came over %s", res.Proto)
 	}
-	h1 := w.clientWith(&http.Transport{Dial: func(string, string) (net.Conn, error) { return w.any.dial(netip.AddrPortFrom(c2Addr, port)) }})
+	h1 := w.clientWith(&http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) {
+		return w.any.dial(netip.AddrPortFrom(c2Addr, port))
+	}})
 	res, _ = get(t, h1, "https://c2.test/") // transparent, over h1
 	if res.ProtoMajor != 1 {
 		t.Errorf("the other transparent denial came over %s", res.Proto)

@@ -15,7 +15,8 @@ import (
 	"github.com/claude-bottle/claude-bottle/internal/audit"
 )
 
-func TestServerSentEventsArriveAsTheyAreSent(t *testing.T) { //nolint:paralleltest // its gate is shared
+func TestServerSentEventsArriveAsTheyAreSent(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, standard(t))
 	for _, url := range []string{"https://ok.test/events", "http://ok.test/events"} {
 		req, _ := http.NewRequest("GET", url, nil)
@@ -28,7 +29,7 @@ func TestServerSentEventsArriveAsTheyAreSent(t *testing.T) { //nolint:parallelte
 		if line, err := r.ReadString('\n'); err != nil || line != "data: 1\n" {
 			t.Fatalf("%q %v", line, err)
 		}
-		gates.open("events") // only now does the upstream send the second
+		gate("events") <- struct{}{} // only now does the upstream send the second
 		rest, err := io.ReadAll(r)
 		if err != nil || !strings.Contains(string(rest), "data: 2") {
 			t.Errorf("%q %v", rest, err)

@@ -5,7 +5,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
-	"time"
+	"sync"
 
 	"github.com/coder/websocket"
 )
@@ -29,10 +29,12 @@ func upstream(w http.ResponseWriter, r *http.Request) {
 		http.Redirect(w, r, r.URL.Query().Get("to"), http.StatusFound)
 	case strings.HasSuffix(r.URL.Path, "/events"):
 		w.Header().Set("Content-Type", "text/event-stream")
-		go_ := r.Header.Get("X-Go") // the test's next request lets the second event go
 		_, _ = io.WriteString(w, "data: 1\n\n")
 		_ = http.NewResponseController(w).Flush()
-		gates.wait(go_)
+		select { // the test lets the second event go, or leaves
+		case <-gate(r.Header.Get("X-Go")):
+		case <-r.Context().Done():
+		}
 		_, _ = io.WriteString(w, "data: 2\n\n")
 	case strings.HasSuffix(r.URL.Path, "/echo"):
 		w.Header().Set("Trailer", "Grpc-Status")
@@ -68,19 +70,10 @@ func upstream(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// gates hold upstream handlers until a test lets them go.
-var gates = gateKeeper{ch: make(chan string)}
+var gates sync.Map
 
-type gateKeeper struct{ ch chan string }
-
-func (g gateKeeper) wait(name string) {
-	if name == "" {
-		return
-	}
-	select {
-	case <-g.ch:
-	case <-time.After(10 * time.Second):
-	}
+// gate is a channel by name: what a test sends on it lets an upstream's handler go on.
+func gate(name string) chan struct{} {
+	c, _ := gates.LoadOrStore(name, make(chan struct{}))
+	return c.(chan struct{})
 }
-
-func (g gateKeeper) open(name string) { g.ch <- name }

@@ -17,7 +17,7 @@ import (
 )
 
 // homeTar packs what the agent's home is to hold before its first start: the provider's files, the
-// skills, the git identity.
+// skills, the git identity. It is empty when there is nothing.
 func homeTar(ctx context.Context, p plan.Plan, t provider.Template, s provider.Setup) ([]byte, error) {
 	files := map[string]provider.File{}
 	for _, f := range t.Files(s) {
@@ -25,6 +25,9 @@ func homeTar(ctx context.Context, p plan.Plan, t provider.Template, s provider.S
 	}
 	if text := gitConfig(p.Git); text != "" {
 		files[".gitconfig"] = provider.File{Path: ".gitconfig", Mode: 0o644, Data: []byte(text)}
+	}
+	if len(files) == 0 && len(p.Skills) == 0 {
+		return nil, nil
 	}
 	var buf bytes.Buffer
 	tw := tar.NewWriter(&buf)

@@ -74,33 +74,21 @@ func (r *raising) up(ctx context.Context) (*bottleUp, error) {
 	if err != nil {
 		return nil, err
 	}
-	rules, err := policy.Compile(p.Routes)
-	if err != nil {
-		return nil, err
-	}
-	bait, err := selftest.Prepare(ctx, selftest.Options{
-		Dir: r.dir.Path(""), Limits: p.Limits.PIDs > 0,
-		Listed: func(name string) bool { return rules.Resolve(name).Allowed() },
-	})
-	if err != nil {
-		return nil, err
-	}
-	r.undo.Add(bait.Close)
-	engine, err := egress.New(egress.Config{
-		Policy: rules, Authority: ca, Secrets: r.boot.inputs().Secrets, Record: r.record,
-		Control: egress.Control{Host: selftest.ControlHost, Nonce: bait.Nonce()},
-	})
-	if err != nil {
-		return nil, err
-	}
-
 	up := &bottleUp{}
-	if up.bottle, err = r.start(ctx, ca, program); err != nil {
+	// The host's side of things is made while the kernel makes the bottle's.
+	hosting := make(chan hostSide, 1)
+	go func() { hosting <- r.hostSide(ctx, ca) }()
+	up.bottle, err = r.start(ctx, ca, program)
+	host := <-hosting
+	if host.bait != nil {
+		r.undo.Add(host.bait.Close)
+	}
+	if err = errors.Join(err, host.err); err != nil {
 		return nil, err
 	}
-	r.serve(engine, up.bottle)
+	r.serve(host.engine, up.bottle)
 
-	if err := r.prove(ctx, up, bait); err != nil {
+	if err := r.prove(ctx, up, host.bait); err != nil {
 		return nil, err
 	}
 	setup := provider.Setup{
@@ -123,6 +111,32 @@ func (r *raising) up(ctx context.Context) (*bottleUp, error) {
 		return nil, fmt.Errorf("start the agent: %w", err)
 	}
 	return up, nil
+}
+
+// hostSide is what decides about the bottle's ways out, and what proves that nothing else is one.
+type hostSide struct {
+	engine *egress.Engine
+	bait   *selftest.Bait
+	err    error
+}
+
+func (r *raising) hostSide(ctx context.Context, ca *authority.Authority) (h hostSide) {
+	rules, err := policy.Compile(r.boot.Plan.Routes)
+	if err != nil {
+		return hostSide{err: err}
+	}
+	h.bait, h.err = selftest.Prepare(ctx, selftest.Options{
+		Dir: r.dir.Path(""), Limits: r.boot.Plan.Limits.PIDs > 0,
+		Listed: func(name string) bool { return rules.Resolve(name).Allowed() },
+	})
+	if h.err != nil {
+		return h
+	}
+	h.engine, h.err = egress.New(egress.Config{
+		Policy: rules, Authority: ca, Secrets: r.boot.inputs().Secrets, Record: r.record,
+		Control: egress.Control{Host: selftest.ControlHost, Nonce: h.bait.Nonce()},
+	})
+	return h
 }
 
 // start makes the folders the agent writes in and starts the backend.
@@ -208,8 +222,10 @@ func (r *raising) provision(ctx context.Context, b backend.Bottle, t provider.Te
 	if err != nil {
 		return fmt.Errorf("prepare the agent's home: %w", err)
 	}
-	if err := wire.Put(ctx, b.Wire(), backend.Home, bytes.NewReader(home)); err != nil {
-		return fmt.Errorf("fill the agent's home: %w", err)
+	if len(home) > 0 {
+		if err := wire.Put(ctx, b.Wire(), backend.Home, bytes.NewReader(home)); err != nil {
+			return fmt.Errorf("fill the agent's home: %w", err)
+		}
 	}
 	if from := r.boot.Plan.Workspace.CopyOf; from != "" {
 		return r.copyIn(ctx, b, from)

@@ -88,7 +88,7 @@ func canonical(s string) (name string, ip bool, err error) {
 		case c >= 'A' && c <= 'Z':
 			numeric, upper = false, true
 		case c >= 0x80:
-			return "", false, fmt.Errorf("host %s is not ASCII: write it in punycode, as xn--...", quote(s))
+			return "", false, fmt.Errorf("host %s is not ASCII: write it in punycode, each such label as xn-- and its code", quote(s))
 		default:
 			return "", false, fmt.Errorf("host %s may only hold letters, digits, '-' and '.'", quote(s))
 		}

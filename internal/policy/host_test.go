@@ -101,9 +101,8 @@ func FuzzParseHost(f *testing.F) {
 			t.Fatalf("%q became %q became %q, %v", s, h, again, err)
 		}
 		for i := range len(h.name) {
-			c := h.name[i]
-			if !(c >= 'a' && c <= 'z' || c >= '0' && c <= '9' || c == '-' || c == '.' || c == ':' && h.ip) {
-				t.Fatalf("%q holds %q", h, c)
+			if c := h.name[i]; !strings.ContainsRune("abcdefghijklmnopqrstuvwxyz0123456789-.", rune(c)) && (c != ':' || !h.ip) {
+				t.Fatalf("%q holds %q", h, h.name[i])
 			}
 		}
 		if !h.wild && !h.Match(s) {

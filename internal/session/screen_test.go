@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+
+	"github.com/claude-bottle/claude-bottle/internal/session/escape"
 )
 
 func BenchmarkScreen(b *testing.B) {
@@ -89,4 +91,31 @@ func numbered(n int, format string) string {
 		fmt.Fprintf(&b, format, i)
 	}
 	return b.String()
+}
+
+// FuzzScreen shows hostile output to a screen and, by its repaint, to another: neither may fail,
+// hang or grow, and the second must look like the first.
+func FuzzScreen(f *testing.F) {
+	f.Add([]byte("hello\r\n\x1b[31mred\x1b[?1049hx\x1b[2;4r\x1b[?6h\x1b[9;9H\x1b7漢"), uint8(5), uint8(20))
+	f.Add([]byte("\x1b[?1049h\x1b[5L\x1b[9M\x1b[3@\x1b[9P\x1b[512b\x1bM\x1b[T\x1b[?1049l"), uint8(3), uint8(3))
+	f.Fuzz(func(t *testing.T, in []byte, rows, cols uint8) {
+		r, c := bounded(uint16(rows), uint16(cols))
+		s := newScreen(int(r), int(c))
+		filter := escape.Filter{Rows: s.rows}
+		s.write(filter.Append(nil, in))
+		s.resize(s.rows+1, s.cols+3)
+		s.resize(int(r), int(c))
+		s.write(filter.Append(nil, in))
+		paint := s.repaint(true, s.rows)
+		copied := newScreen(int(r), int(c))
+		again := escape.Filter{Rows: s.rows}
+		filtered := again.Append(nil, paint)
+		if len(again.Queries()) > 0 {
+			t.Fatalf("a repaint asks: %q", paint)
+		}
+		copied.write(filtered)
+		if s.inAlt() != copied.inAlt() {
+			t.Fatalf("alternate screen %t, after repaint %t", s.inAlt(), copied.inAlt())
+		}
+	})
 }

@@ -4,6 +4,7 @@ package probe
 
 import (
 	"bytes"
+	"errors"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -68,7 +69,7 @@ func readFile(path string, limit int) ([]byte, error) {
 
 // errText names an errno the way its manual page does, so that a report can be looked up.
 func errText(err error) string {
-	if e, ok := errors.AsType[unix.Errno](err); ok {
+	if e, ok := errors.AsType[unix.Errno](err); ok && errors.Unwrap(err) == nil {
 		if name := unix.ErrnoName(e); name != "" {
 			return name
 		}

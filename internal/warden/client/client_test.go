@@ -181,7 +181,7 @@ func TestNoWardenIsGone(t *testing.T) {
 	if err := h.end(); err != nil {
 		t.Fatal(err)
 	}
-	if err := h.Progress(t.Context(), func(progress.Event) {}); !errors.Is(err, client.ErrGone) {
+	if err := h.Client.Progress(t.Context(), func(progress.Event) {}); !errors.Is(err, client.ErrGone) {
 		t.Errorf("after its end: %v", err)
 	}
 }
@@ -366,7 +366,7 @@ func TestServerRefusesNonsense(t *testing.T) {
 	for request, want := range map[string]int{
 		"POST /v1/stop {":                                  400,
 		"POST /v1/stop {\"reasons\":\"typo\"}":             400,
-		"POST /v1/stop " + strings.Repeat("x", 1<<20):      400,
+		"POST /v1/stop " + strings.Repeat("x", 100<<10):    400,
 		"POST /v1/stop ":                                   400,
 		"GET /v1/audit?from=x ":                            400,
 		"GET /v1/nothing ":                                 404,

@@ -1,0 +1,16 @@
+// Package e2e attacks the whole program as a user runs it: the real binary starts real bottles, and
+// a hostile agent (package evil) tries from inside what the table of attacks names. Every test is
+// named by its attack and has a benign twin beside it, so that a bottle in which nothing works
+// can't pass.
+//
+// The tests bring a world along. They run in a network namespace of their own in which every
+// address is local: a capture server hears every packet that leaves a bottle for anywhere, the only
+// name server there is records what it is asked, and good sites have public-looking addresses. In
+// that world zero bytes captured means zero bytes sent. It has its own /tmp, too, which must be
+// empty again at the end.
+//
+//	go test ./internal/e2e
+//
+// They pass as root and as an ordinary user. As root a core of them is run once more as a user
+// made for it.
+package e2e
