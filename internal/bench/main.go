@@ -70,8 +70,8 @@ type bottles struct{ binary, home string }
 
 func (b bottles) writeManifests() error {
 	for name, text := range map[string]string{
-		"agents/true.md":   "---\nbottle: true\n---\n",
-		"bottles/true.md":  "---\nagent_provider: {template: shell, command: [/bin/true]}\n---\n",
+		"agents/noop.md":   "---\nbottle: noop\n---\n",
+		"bottles/noop.md":  "---\nagent_provider: {template: shell, command: [/bin/true]}\n---\n",
 		"agents/sleep.md":  "---\nbottle: sleep\n---\n",
 		"bottles/sleep.md": "---\nagent_provider: {template: shell, command: [/bin/sleep, \"600\"]}\n---\n",
 	} {
@@ -100,7 +100,7 @@ type contender struct {
 func (b bottles) start(ctx context.Context, runs int) error {
 	field := []contender{
 		{"bare true", []string{"/bin/true"}},
-		{"claude-bottle", b.command("run", "true", "--quiet")},
+		{"claude-bottle", b.command("run", "noop", "--quiet")},
 	}
 	if p, err := exec.LookPath("bwrap"); err == nil {
 		field = append(field, contender{"bwrap", []string{p, "--unshare-all", "--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc", "/bin/true"}})

@@ -77,9 +77,9 @@ func (s *screen) feedUnskimmed(p []byte) {
 
 func plainHistory(s *screen) string {
 	var b strings.Builder
+	e := newScreen(1, 200)
 	for _, l := range s.history.lines {
-		e := newScreen(1, 200)
-		e.write([]byte(l))
+		e.write([]byte("\x1b[H\x1b[2J" + l))
 		b.WriteString(strings.TrimRight(e.row(e.main, 0).String(), " ") + "\n")
 	}
 	return b.String()

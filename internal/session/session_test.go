@@ -235,7 +235,7 @@ func TestQuestionsAreAnsweredOnce(t *testing.T) {
 
 func TestSlowTerminalIsRepaintedAndHoldsNothingUp(t *testing.T) {
 	t.Parallel()
-	s, wait := run(t, Config{TTY: true}, ptyProcess(t, 24, 80, "bash", "-c", "yes 0123456789 | head -c 3000000; echo; echo the end; read -n1"))
+	s, wait := run(t, Config{TTY: true}, ptyProcess(t, 24, 80, "bash", "-c", "yes 0123456789 | head -c 1000000; echo; echo the end; read -n1"))
 	slow := attach(t, s, 24, 80)
 	quick := attach(t, s, 24, 80)
 	quick.untilText(t, "the end")

@@ -14,7 +14,7 @@ import (
 	"time"
 
 	"github.com/creack/pty"
-	"golang.org/x/sys/unix"
+	"golang.org/x/term"
 
 	"github.com/claude-bottle/claude-bottle/internal/session"
 	"github.com/claude-bottle/claude-bottle/internal/state"
@@ -121,9 +121,9 @@ func (d *desk) wait(t *testing.T, text string) {
 	}
 }
 
-func (d *desk) modes(t *testing.T) unix.Termios {
+func (d *desk) modes(t *testing.T) term.State {
 	t.Helper()
-	m, err := unix.IoctlGetTermios(int(d.tty.Fd()), unix.TCGETS)
+	m, err := term.GetState(int(d.tty.Fd()))
 	if err != nil {
 		t.Fatal(err)
 	}
