@@ -24,26 +24,34 @@ func (a *app) attachTo(ctx context.Context, c *client.Client, dir *state.Dir) er
 	})
 	switch {
 	case err != nil:
-		return attachError(dir, err)
+		return a.attachError(ctx, dir, err)
 	case r.Exit == nil:
-		fmt.Fprintf(a.sys.Stderr, "left %s running; back to it: claude-bottle attach %s\n", dir.ID(), dir.ID())
+		putf(a.sys.Stderr, "left %s running; back to it: claude-bottle attach %s\n", dir.ID(), dir.ID())
 		return nil
 	}
 	return errors.Join(agentEnded(*r.Exit), a.waitGone(ctx, dir))
 }
 
-// epitaph is why a bottle whose session broke off ended, in its warden's words when it left some.
+// epitaph is how a bottle whose session broke off ended, as far as its warden came to write it
+// down.
 func epitaph(dir *state.Dir) string {
-	if m, err := dir.Metadata(); err == nil && m.Reason != "" {
+	m, err := dir.Metadata()
+	switch {
+	case err != nil || !m.State.Ended():
+		return state.WardenDied
+	case m.Reason != "":
 		return m.Reason
 	}
-	return state.WardenDied
+	return endedHow(m)
 }
 
 // attachError explains an attachment that broke.
-func attachError(dir *state.Dir, err error) error {
+func (a *app) attachError(ctx context.Context, dir *state.Dir, err error) error {
 	switch {
 	case errors.Is(err, client.ErrGone):
+		if err := a.waitGone(ctx, dir); err != nil {
+			return err
+		}
 		return withHint(fmt.Errorf("bottle %s ended: %s", dir.ID(), epitaph(dir)), "claude-bottle logs %s shows what was recorded", dir.ID())
 	case errors.Is(err, client.ErrNotReady):
 		return withHint(fmt.Errorf("bottle %s is still being prepared", dir.ID()), "claude-bottle logs %s --launch --follow shows how far it is", dir.ID())

@@ -50,11 +50,11 @@ func (a *app) cleanup(ctx context.Context, o cleanupOptions) error {
 		return err
 	}
 	if len(found) == 0 {
-		fmt.Fprintln(a.sys.Stderr, "nothing to clean up")
+		putln(a.sys.Stderr, "nothing to clean up")
 		return nil
 	}
 	for _, l := range found {
-		fmt.Fprintln(a.sys.Stdout, safe(l.what))
+		putln(a.sys.Stdout, safe(l.what))
 	}
 	if o.preview {
 		return nil
@@ -79,7 +79,7 @@ func removeAll(ctx context.Context, w io.Writer, found []leftover) error {
 			errs = append(errs, err)
 		}
 	}
-	fmt.Fprintf(w, "removed %s\n", count(len(found)-len(errs), "thing", "things"))
+	putf(w, "removed %s\n", count(len(found)-len(errs), "thing", "things"))
 	return errors.Join(errs...)
 }
 

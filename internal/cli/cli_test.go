@@ -32,6 +32,7 @@ func TestScripts(t *testing.T) {
 			home := filepath.Join(env.WorkDir, "home")
 			env.Setenv("HOME", home)
 			env.Setenv("CLAUDE_BOTTLE_KEYRING", "off")
+			env.Setenv("GORACE", "atexit_sleep_ms=0") // else every process waits a second at its end
 			return os.MkdirAll(home, 0o700)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){

@@ -191,10 +191,10 @@ func printChecks(w io.Writer, st style, checks []doctor.Check) {
 	}
 	for _, c := range checks {
 		mark := map[doctor.Status]string{doctor.OK: st.green("ok  "), doctor.Warn: st.yellow("warn"), doctor.Fail: st.red("fail")}[c.Status]
-		fmt.Fprintf(w, "%s  %-*s  %s\n", mark, width, c.Name, safe(c.Detail))
+		putf(w, "%s  %-*s  %s\n", mark, width, c.Name, safe(c.Detail))
 		for line := range strings.SplitSeq(c.Fix, "\n") {
 			if line != "" {
-				fmt.Fprintf(w, "      %-*s  %s\n", width, "", st.cyan("-> "+safe(line)))
+				putf(w, "      %-*s  %s\n", width, "", st.cyan("-> "+safe(line)))
 			}
 		}
 	}

@@ -106,10 +106,10 @@ func printError(w io.Writer, err error) {
 			continue
 		}
 		if strings.HasPrefix(line, " ") || strings.HasPrefix(line, "\t") {
-			fmt.Fprintf(w, "%s\n", inert.Text(line, maxErrorLine))
+			putf(w, "%s\n", inert.Text(line, maxErrorLine))
 			continue
 		}
-		fmt.Fprintf(w, "error: %s\n", inert.Text(line, maxErrorLine))
+		putf(w, "error: %s\n", inert.Text(line, maxErrorLine))
 	}
 	for _, hint := range hints(err) {
 		for i, line := range strings.Split(hint, "\n") {
@@ -117,7 +117,7 @@ func printError(w io.Writer, err error) {
 			if i > 0 {
 				lead = "       "
 			}
-			fmt.Fprintln(w, lead+inert.Text(line, maxErrorLine))
+			putln(w, lead+inert.Text(line, maxErrorLine))
 		}
 	}
 }
@@ -135,7 +135,7 @@ func hints(err error) []string {
 			seen[h.Hint()] = true
 			out = append(out, h.Hint())
 		}
-		switch u := err.(type) {
+		switch u := err.(type) { //nolint:errorlint // it walks the tree itself
 		case interface{ Unwrap() error }:
 			walk(u.Unwrap())
 		case interface{ Unwrap() []error }:

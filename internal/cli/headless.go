@@ -35,7 +35,7 @@ func (a *app) runHeadless(ctx context.Context, p preflight, quiet bool) error {
 	}
 	switch {
 	case err != nil:
-		return attachError(h.Dir, err)
+		return a.attachError(ctx, h.Dir, err)
 	case r.Exit == nil:
 		return fmt.Errorf("bottle %s: the session ended without an exit code", h.ID)
 	}
@@ -66,7 +66,7 @@ func (a *app) stopOnSecondInterrupt(ctx context.Context, h *launch.Handle, quiet
 	done, ended := make(chan struct{}), make(chan struct{})
 	say := func(text string) {
 		if !quiet {
-			fmt.Fprintln(a.sys.Stderr, text)
+			putln(a.sys.Stderr, text)
 		}
 	}
 	go func() {

@@ -42,7 +42,7 @@ func program(t *testing.T) (path string, env []string) {
 			t.Fatal(err)
 		}
 	}
-	return path, []string{"HOME=" + home, "PATH=" + os.Getenv("PATH"), "TERM=xterm-256color", "CLAUDE_BOTTLE_KEYRING=off"}
+	return path, []string{"HOME=" + home, "PATH=" + os.Getenv("PATH"), "TERM=xterm-256color", "CLAUDE_BOTTLE_KEYRING=off", "GORACE=atexit_sleep_ms=0"}
 }
 
 // person sits at a terminal that runs our program.
@@ -157,5 +157,20 @@ func TestStartDetachAttachExit(t *testing.T) {
 	list.Env = env
 	if out, err := list.CombinedOutput(); err != nil || strings.Contains(string(out), "running ") {
 		t.Errorf("list: %v\n%s", err, out)
+	}
+}
+
+// The first Ctrl-C is the agent's, which may ignore it; the second stops the bottle.
+func TestSecondInterruptStopsARun(t *testing.T) {
+	t.Parallel()
+	path, env := program(t)
+	p := sit(t, path, env, "run", "sh", "--", "-c", `trap "" INT TERM; echo rea""dy; while :; do sleep 1; done`)
+	p.sees("ready")
+	p.types("\x03")
+	p.sees("Ctrl-C again stops the bottle")
+	p.types("\x03")
+	p.sees("stopped by the operator")
+	if code := p.leaves(); code != 1 {
+		t.Errorf("exit code %d, want 1", code)
 	}
 }

@@ -15,16 +15,13 @@ import (
 
 // launch brings a bottle up, showing how it goes, and then attaches the terminal or leaves.
 func (a *app) launch(ctx context.Context, p preflight, detach bool) error {
-	if !detach && !isTerminal(a.sys.Stdin) {
-		return withHint(errors.New("standard input is no terminal to attach"), "claude-bottle start --detach leaves it running; claude-bottle run is for scripts")
-	}
 	h, err := a.bringUp(ctx, p, false)
 	if err != nil {
 		return err
 	}
 	if detach {
-		fmt.Fprintln(a.sys.Stdout, h.ID)
-		fmt.Fprintf(a.sys.Stderr, "attach with: claude-bottle attach %s\n", h.ID)
+		putln(a.sys.Stdout, h.ID)
+		putf(a.sys.Stderr, "attach with: claude-bottle attach %s\n", h.ID)
 		return nil
 	}
 	return a.attachTo(ctx, h.Client, h.Dir)

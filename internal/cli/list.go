@@ -65,9 +65,9 @@ func (a *app) list(ctx context.Context, o listOptions) error {
 	}
 	switch {
 	case len(shown) == 0 && ended == 0:
-		fmt.Fprintln(a.sys.Stderr, "no bottles; start one with: claude-bottle start")
+		putln(a.sys.Stderr, "no bottles; start one with: claude-bottle start")
 	case len(shown) == 0:
-		fmt.Fprintf(a.sys.Stderr, "no bottle is running; %s kept (claude-bottle list --all)\n", count(ended, "ended one is", "ended ones are"))
+		putf(a.sys.Stderr, "no bottle is running; %s kept (claude-bottle list --all)\n", count(ended, "ended one is", "ended ones are"))
 	}
 	return nil
 }

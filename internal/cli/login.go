@@ -85,9 +85,9 @@ func (a *app) login(ctx context.Context, name string, o loginOptions) error {
 	if err := v.Store(ctx, c.Login, value); err != nil {
 		return err
 	}
-	fmt.Fprintf(a.sys.Stderr, "stored %s for %s\n", c.Login, name)
+	putf(a.sys.Stderr, "stored %s for %s\n", c.Login, name)
 	if a.sys.getenv(c.Env) != "" {
-		fmt.Fprintf(a.sys.Stderr, "note: your %s is set, and is preferred to what is stored\n", c.Env)
+		putf(a.sys.Stderr, "note: your %s is set, and is preferred to what is stored\n", c.Env)
 	}
 	return nil
 }
@@ -132,7 +132,7 @@ func (a *app) listLogins(asJSON bool) error {
 		return printJSON(a.sys.Stdout, stored)
 	}
 	if len(stored) == 0 {
-		fmt.Fprintln(a.sys.Stderr, "no login is stored; store one with: claude-bottle login claude")
+		putln(a.sys.Stderr, "no login is stored; store one with: claude-bottle login claude")
 		return nil
 	}
 	t := table{head: []string{"LOGIN", "PROVIDER"}}

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"fmt"
 	"slices"
 
 	"github.com/spf13/cobra"
@@ -53,6 +52,6 @@ func (a *app) logout(ctx context.Context, name string) error {
 	if forgotten == 0 {
 		return notFoundError{"nothing is stored for " + name, "claude-bottle login --list shows what is"}
 	}
-	fmt.Fprintf(a.sys.Stderr, "forgot %s of %s; running bottles keep theirs until they end\n", count(forgotten, "credential", "credentials"), name)
+	putf(a.sys.Stderr, "forgot %s of %s; running bottles keep theirs until they end\n", count(forgotten, "credential", "credentials"), name)
 	return nil
 }

@@ -34,9 +34,9 @@ func (a *app) ensureManifests() (*manifest.Manifest, error) {
 	if err != nil {
 		return nil, fmt.Errorf("write a first agent and bottle: %w", err)
 	}
-	fmt.Fprintln(a.sys.Stderr, "first run: wrote a commented agent and bottle to begin with")
+	putln(a.sys.Stderr, "first run: wrote a commented agent and bottle to begin with")
 	for _, path := range written {
-		fmt.Fprintln(a.sys.Stderr, "  "+path)
+		putln(a.sys.Stderr, "  "+path)
 	}
 	return a.manifests()
 }

@@ -28,7 +28,7 @@ const labelWidth = 13
 // passes safe.
 func (p preflight) print(w io.Writer, st style) {
 	s := sheet{w: w, st: st}
-	fmt.Fprintln(w, st.bold(p.plan.ID.String())+paintedLabel(st, p.plan))
+	putln(w, st.bold(p.plan.ID.String())+paintedLabel(st, p.plan))
 	s.row("agent", p.plan.Agent.String())
 	s.row("provider", p.provider())
 	s.row("backend", p.backend())
@@ -182,7 +182,7 @@ func provenance(field, from string) string {
 
 func (p preflight) notes(s sheet) {
 	if len(p.plan.Notes) > 0 {
-		fmt.Fprintln(s.w)
+		putln(s.w)
 	}
 	for _, n := range p.plan.Notes {
 		mark, paint := "note:", s.st.dim
@@ -203,7 +203,7 @@ func (p preflight) notes(s sheet) {
 func (p preflight) warnings(w io.Writer) {
 	for _, n := range p.plan.Notes {
 		if n.Level == plan.Warn {
-			fmt.Fprintln(w, "warning: "+safe(n.Text))
+			putln(w, "warning: "+safe(n.Text))
 		}
 	}
 }

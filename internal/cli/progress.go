@@ -44,7 +44,7 @@ func (v *launchView) show(e progress.Event) {
 	step, line := safe(e.Step), safe(e.Line)
 	if !v.live {
 		if line != "" {
-			fmt.Fprintf(v.w, "%s: %s\n", step, line)
+			putf(v.w, "%s: %s\n", step, line)
 		}
 		return
 	}
@@ -56,7 +56,7 @@ func (v *launchView) show(e progress.Event) {
 		v.line = line
 	}
 	if v.step != "" {
-		fmt.Fprintf(v.w, "\r\x1b[K  %s", clip(fmt.Sprintf("%-10s %s", v.step, v.line), v.width-3))
+		putf(v.w, "\r\x1b[K  %s", clip(fmt.Sprintf("%-10s %s", v.step, v.line), v.width-3))
 	}
 	if e.End != nil {
 		v.settle(e.Time)
@@ -70,6 +70,6 @@ func (v *launchView) settle(at time.Time) {
 	}
 	took := fmt.Sprintf("%7s", at.Sub(v.since).Round(time.Millisecond))
 	text := clip(fmt.Sprintf("%-10s %s  %s", v.step, took, v.line), v.width-3)
-	fmt.Fprintf(v.w, "\r\x1b[K  %s\n", v.st.dim(text))
+	putf(v.w, "\r\x1b[K  %s\n", v.st.dim(text))
 	v.step = ""
 }

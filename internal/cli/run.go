@@ -54,7 +54,7 @@ func (a *app) run(ctx context.Context, o runOptions) error {
 	if !o.quiet {
 		p.warnings(a.sys.Stderr)
 		st := a.sys.styleFor(a.sys.Stderr)
-		fmt.Fprintln(a.sys.Stderr, st.dim(fmt.Sprintf("%s: %s, %s bottle, %s", p.plan.ID, p.provider(), safe(p.plan.Backend),
+		putln(a.sys.Stderr, st.dim(fmt.Sprintf("%s: %s, %s bottle, %s", p.plan.ID, p.provider(), safe(p.plan.Backend),
 			count(len(p.plan.Routes), "route out", "routes out"))))
 	}
 	return a.runHeadless(ctx, p, o.quiet)

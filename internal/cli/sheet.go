@@ -32,7 +32,7 @@ func (s sheet) rows(label string, lines []string) {
 		if i > 0 {
 			label = ""
 		}
-		fmt.Fprintf(s.w, "  %s%s\n", s.st.dim(fmt.Sprintf("%-*s", labelWidth-2, label)), line)
+		putf(s.w, "  %s%s\n", s.st.dim(fmt.Sprintf("%-*s", labelWidth-2, label)), line)
 	}
 }
 
@@ -42,6 +42,6 @@ func (s sheet) mark(mark string, width int, text string) {
 		if i > 0 {
 			mark = strings.Repeat(" ", width)
 		}
-		fmt.Fprintf(s.w, "  %s %s\n", mark, line)
+		putf(s.w, "  %s %s\n", mark, line)
 	}
 }

@@ -91,6 +91,9 @@ func (a *app) start(ctx context.Context, o startOptions) error {
 	if err != nil {
 		return err
 	}
+	if !o.dryRun && !o.detach && !isTerminal(a.sys.Stdin) {
+		return withHint(errors.New("standard input is no terminal to attach"), "claude-bottle start --detach leaves it running; claude-bottle run is for scripts")
+	}
 	switch {
 	case o.asJSON:
 		err = printJSON(a.sys.Stdout, p.plan)

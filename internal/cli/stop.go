@@ -65,7 +65,7 @@ func (a *app) stop(ctx context.Context, names []string, o stopOptions) error {
 			}
 		}
 		if len(targets) == 0 {
-			fmt.Fprintln(a.sys.Stderr, "no bottle is running")
+			putln(a.sys.Stderr, "no bottle is running")
 			return nil
 		}
 	}
@@ -95,7 +95,7 @@ func (a *app) stopAll(ctx context.Context, targets []state.Entry, grace time.Dur
 			errs = append(errs, fmt.Errorf("stop %s: %w", e.ID, err))
 			continue
 		}
-		fmt.Fprintln(a.sys.Stdout, e.ID)
+		putln(a.sys.Stdout, e.ID)
 	}
 	return errors.Join(errs...)
 }

@@ -26,7 +26,7 @@ func (s *System) confirm(question string) (bool, error) {
 		return false, err
 	}
 	defer tty.Close() //nolint:errcheck // nothing written is buffered
-	fmt.Fprintf(tty, "%s [y/N] ", question)
+	putf(tty, "%s [y/N] ", question)
 	line, err := bufio.NewReader(io.LimitReader(tty, maxAnswer)).ReadString('\n')
 	if err != nil && !errors.Is(err, io.EOF) {
 		return false, fmt.Errorf("read your answer: %w", err)
@@ -51,9 +51,9 @@ func (s *System) askHidden(question string) (secret.Value, error) {
 		return secret.Value{}, fmt.Errorf("read the terminal's state: %w", err)
 	}
 	defer restoreOnSignal(fd, before)()
-	fmt.Fprintf(tty, "%s ", question)
+	putf(tty, "%s ", question)
 	b, err := term.ReadPassword(fd)
-	fmt.Fprintln(tty)
+	putln(tty)
 	if err != nil {
 		return secret.Value{}, fmt.Errorf("read your answer: %w", err)
 	}

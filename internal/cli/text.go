@@ -10,6 +10,11 @@ import (
 	"github.com/claude-bottle/claude-bottle/internal/inert"
 )
 
+// putf and putln write to the operator. That nobody reads it, as when a pager was left, is no
+// error: the work itself went on.
+func putf(w io.Writer, format string, a ...any) { _, _ = fmt.Fprintf(w, format, a...) }
+func putln(w io.Writer, a ...any)               { _, _ = fmt.Fprintln(w, a...) }
+
 // safe makes text that an agent, a repository or another program wrote harmless on a terminal:
 // one line, no control, escape or direction characters.
 func safe(s string) string { return inert.Text(s, 0) }
@@ -40,7 +45,7 @@ func (t *table) print(w io.Writer, st style) {
 				b.WriteString(strings.Repeat(" ", width[i]-visible(c)+2))
 			}
 		}
-		fmt.Fprintln(w, strings.TrimRight(b.String(), " "))
+		putln(w, strings.TrimRight(b.String(), " "))
 	}
 	line(t.head, st.dim)
 	for _, row := range t.rows {

@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"fmt"
 	"runtime"
 	"runtime/debug"
 
@@ -51,9 +50,9 @@ func (a *app) versionCommand() *cobra.Command {
 			if asJSON {
 				return printJSON(a.sys.Stdout, v)
 			}
-			fmt.Fprintf(a.sys.Stdout, "claude-bottle %s (%s/%s, %s)\n", v.Version, v.OS, v.Arch, v.Go)
+			putf(a.sys.Stdout, "claude-bottle %s (%s/%s, %s)\n", v.Version, v.OS, v.Arch, v.Go)
 			if v.Commit != "" {
-				fmt.Fprintf(a.sys.Stdout, "commit %s\n", v.Commit)
+				putf(a.sys.Stdout, "commit %s\n", v.Commit)
 			}
 			return nil
 		},

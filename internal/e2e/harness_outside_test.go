@@ -24,9 +24,11 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"golang.org/x/net/dns/dnsmessage"
+	"golang.org/x/sys/unix"
 )
 
 // Addresses of the world. Every other one is the capture server's.
@@ -130,6 +132,12 @@ func (w *outsideWorld) verdict() error {
 	return errors.Join(errs...)
 }
 
+// listener lets the capture server have a port on every address beside somebody who has it on one.
+var listener = net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error {
+	var err error
+	return errors.Join(c.Control(func(fd uintptr) { err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEPORT, 1) }), err)
+}}
+
 // capture hears everything on every address that is not somebody else's.
 type capture struct {
 	mu    sync.Mutex
@@ -185,7 +193,7 @@ func (c *capture) closeConns() {
 func (w *outsideWorld) serveC2(cert tls.Certificate) error {
 	w.c2.conns = map[net.Conn]struct{}{}
 	for _, port := range c2Ports {
-		l, err := net.Listen("tcp", fmt.Sprintf(":%d", port))
+		l, err := listener.Listen(context.Background(), "tcp", fmt.Sprintf(":%d", port))
 		if err != nil {
 			return fmt.Errorf("capture server: %w", err)
 		}
@@ -204,7 +212,7 @@ func (w *outsideWorld) serveC2(cert tls.Certificate) error {
 		})
 	}
 	for _, port := range []int{53, 123, 443, 4433} {
-		p, err := net.ListenPacket("udp", fmt.Sprintf(":%d", port))
+		p, err := listener.ListenPacket(context.Background(), "udp", fmt.Sprintf(":%d", port))
 		if err != nil {
 			return fmt.Errorf("capture server: %w", err)
 		}
@@ -305,7 +313,7 @@ func (g *goodSite) requests(text string) (n int) {
 
 func (w *outsideWorld) serveGood(cert tls.Certificate) error {
 	for _, port := range []uint16{80, 443, 8444} {
-		l, err := net.Listen("tcp", netip.AddrPortFrom(goodAddr, port).String())
+		l, err := listener.Listen(context.Background(), "tcp", netip.AddrPortFrom(goodAddr, port).String())
 		if err != nil {
 			return fmt.Errorf("good site: %w", err)
 		}
@@ -336,8 +344,7 @@ func (d *nameServer) asked() []string {
 }
 
 func (w *outsideWorld) serveDNS() error {
-	var lc net.ListenConfig
-	p, err := lc.ListenPacket(context.Background(), "udp", "127.0.0.1:53")
+	p, err := listener.ListenPacket(context.Background(), "udp", "127.0.0.1:53")
 	if err != nil {
 		return fmt.Errorf("name server: %w", err)
 	}

@@ -103,6 +103,8 @@ func keep(ctx context.Context, args []string) (err error) {
 		// It is written down as stopped: a lister that comes in between sees the truth.
 		lock.Release()
 		err = k.dir.Remove(context.WithoutCancel(ctx))
+	} else {
+		err = errors.Join(err, k.dir.Flush())
 	}
 	return err
 }

@@ -114,7 +114,7 @@ func (s *Store) fill(tmp string, m Metadata) (*Dir, error) {
 		return nil, err
 	}
 	s.step("create: renamed")
-	return &Dir{store: s, id: m.ID, path: final}, syncDir(s.root)
+	return &Dir{store: s, id: m.ID, path: final}, nil
 }
 
 // Get returns the folder of the bottle called name, or of the only one whose ID starts with it.

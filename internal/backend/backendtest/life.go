@@ -166,7 +166,9 @@ func givesTerminal(t *testing.T, c Config) {
 }
 
 func reports(t *testing.T, c Config) {
-	f := up(t, c, func(s *backend.Spec) { s.Limits = backend.Limits{Memory: 1 << 30, PIDs: 99, CPUs: 1, Disk: 1 << 30, Tmp: 1 << 20} })
+	f := up(t, c, func(s *backend.Spec) {
+		s.Limits = backend.Limits{Memory: 1 << 30, PIDs: 99, CPUs: 1, Disk: 1 << 30, Tmp: 1 << 20}
+	})
 	r := f.bottle.Report()
 	if r.Backend != f.backend.Name() || r.AgentUID == 0 || r.CorkUID == 0 || !r.Seccomp {
 		t.Errorf("report %+v", r)

@@ -5,12 +5,10 @@ import (
 	"testing"
 
 	"github.com/claude-bottle/claude-bottle/internal/backend"
+	"github.com/claude-bottle/claude-bottle/internal/backend/backendtest"
 )
 
-// The test binary is its own cork.
-func TestMain(m *testing.M) {
-	if len(os.Args) == 2 && os.Args[1] == backend.CorkCommand {
-		os.Exit(CorkMain())
-	}
-	os.Exit(m.Run())
-}
+func open(exe string) backend.Backend { return New(exe) }
+
+// The test binary is its own cork and its own attacker.
+func TestMain(m *testing.M) { os.Exit(backendtest.Main(m, CorkMain, open)) }

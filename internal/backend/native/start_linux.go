@@ -32,7 +32,6 @@ type start struct {
 	exe   *os.File
 	owner identity
 	group *cgroup.Group
-	lock  *os.File
 	cork  *child
 	undo  spawn.Cleanup
 }
@@ -84,8 +83,10 @@ func (s *start) hold() error {
 		}
 		return fmt.Errorf("lock the state folder: %w", err)
 	}
-	s.lock = f
-	s.undo.Add(f.Close)
+	s.undo.Add(func() error {
+		// Not by closing alone: a process that is just being started elsewhere may have a copy.
+		return errors.Join(unix.Flock(int(f.Fd()), unix.LOCK_UN), f.Close())
+	})
 	return nil
 }
 

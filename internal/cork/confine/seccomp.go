@@ -103,15 +103,19 @@ var checks = []check{
 		}
 		p.ret(retDenied)
 	}},
-	// The process limit is a soft one that must not be lifted; see limit.
+	// Limits may be read, and one's own set. Where the agent has the same user id as cork, the
+	// kernel would let it set cork's. The limit of processes is a soft one that must not be lifted;
+	// see limit.
 	{unix.SYS_PRLIMIT64, func(p *program) {
-		p.loadLow(1)
-		p.when(eq, unix.RLIMIT_NPROC, func() {
-			p.loadLow(2)
-			p.unless(eq, 0, func() { p.ret(retDenied) })
+		p.loadLow(2)
+		p.when(eq, 0, func() {
 			p.loadHigh(2)
-			p.unless(eq, 0, func() { p.ret(retDenied) })
+			p.when(eq, 0, func() { p.ret(retAllow) })
 		})
+		p.loadLow(0)
+		p.unless(eq, 0, func() { p.ret(retDenied) })
+		p.loadLow(1)
+		p.when(eq, unix.RLIMIT_NPROC, func() { p.ret(retDenied) })
 	}},
 	{unix.SYS_SETRLIMIT, func(p *program) {
 		p.loadLow(0)

@@ -105,8 +105,7 @@ func open(v6, redirected bool) (s Sockets, err error) {
 	if s.Proxy, err = listen(unix.SOCK_STREAM, netip.AddrPortFrom(local4, ProxyPort)); err != nil {
 		return s, err
 	}
-	// One socket of both families where there are both. Its answers need no help to have the right
-	// source: the asker's own address is, by the any-IP route, the address it asked.
+	// One socket of both families where there are both; see dnsToLoopback for its answers' source.
 	every := every4
 	if v6 {
 		every = every6

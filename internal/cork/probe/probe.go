@@ -27,19 +27,20 @@ const patience = 5 * time.Second
 func Run(req wire.ProbeRequest) []wire.ProbeResult {
 	s := newScene(req)
 	network := networkProbes(s)
-	s.converse(network, time.Now().Add(patience))
-	kernel := kernelProbes(s)
-
-	results := make([]wire.ProbeResult, 0, len(network)+len(kernel)+len(localProbes))
+	var kernel, local []wire.ProbeResult
+	s.converse(network, time.Now().Add(patience), func() {
+		kernel = kernelProbes(s)
+		for _, p := range localProbes {
+			began := time.Now()
+			attack, control := p.try(s)
+			local = append(local, result(p.name, attack, control, time.Since(began)))
+		}
+	})
+	results := make([]wire.ProbeResult, 0, len(network)+len(local)+len(kernel))
 	for _, p := range network {
 		results = append(results, p.result())
 	}
-	for _, p := range localProbes {
-		began := time.Now()
-		attack, control := p.try(s)
-		results = append(results, result(p.name, attack, control, time.Since(began)))
-	}
-	return append(results, kernel...)
+	return append(append(results, local...), kernel...)
 }
 
 // finding is what came of one side of a probe, in words.

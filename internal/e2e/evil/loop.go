@@ -50,7 +50,7 @@ func loop([]string) (any, error) {
 		defer mu.Unlock()
 		_, _ = os.Stdout.Write(append(b, '\n')) // nobody listens any more: the input ends, too
 	}
-	say(outcome{ID: -1, Code: os.Getpid()})
+	say(outcome{ID: -1, Code: os.Getpid(), Stdout: os.Getenv("CLAUDE_BOTTLE_ID")})
 	in := bufio.NewReaderSize(os.Stdin, 1<<20)
 	var running sync.WaitGroup
 	defer running.Wait()
