@@ -17,7 +17,7 @@ import (
 
 // runHeadless launches a bottle and carries the agent's streams to its end.
 func (a *app) runHeadless(ctx context.Context, p preflight, quiet bool) error {
-	h, err := a.bringUp(ctx, p, quiet || !isTerminal(a.sys.Stderr))
+	h, err := a.bringUp(ctx, p, quiet || !isTerminal(a.sys.Stderr), false)
 	if err != nil {
 		return err
 	}
@@ -102,7 +102,7 @@ const goneWait = 20 * time.Second
 func (a *app) waitGone(ctx context.Context, dir *state.Dir) error {
 	ctx, cancel := context.WithTimeout(ctx, goneWait)
 	defer cancel()
-	for pause := time.Millisecond; ; pause = min(2*pause, 50*time.Millisecond) {
+	for pause := 500 * time.Microsecond; ; pause = min(pause*3/2, 50*time.Millisecond) {
 		live, err := alive(dir)
 		if err != nil || !live {
 			return err

@@ -15,7 +15,7 @@ import (
 
 // launch brings a bottle up, showing how it goes, and then attaches the terminal or leaves.
 func (a *app) launch(ctx context.Context, p preflight, detach bool) error {
-	h, err := a.bringUp(ctx, p, false)
+	h, err := a.bringUp(ctx, p, false, detach)
 	if err != nil {
 		return err
 	}
@@ -28,13 +28,13 @@ func (a *app) launch(ctx context.Context, p preflight, detach bool) error {
 }
 
 // bringUp starts the warden and follows the launch to its end. An interrupt on the way ends the
-// launch and leaves no bottle.
-func (a *app) bringUp(ctx context.Context, p preflight, quiet bool) (*launch.Handle, error) {
+// launch and leaves no bottle. Unattended says that nobody is going to attach.
+func (a *app) bringUp(ctx context.Context, p preflight, quiet, unattended bool) (*launch.Handle, error) {
 	options, err := a.launchOptions()
 	if err != nil {
 		return nil, err
 	}
-	options.Plan = p.plan
+	options.Plan, options.Unattended = p.plan, unattended
 	if options.Inputs, err = a.inputs(ctx, p.plan); err != nil {
 		return nil, err
 	}

@@ -25,7 +25,7 @@ func (s *System) confirm(question string) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	defer tty.Close() //nolint:errcheck // nothing written is buffered
+	defer tty.Close() // nothing written is buffered
 	putf(tty, "%s [y/N] ", question)
 	line, err := bufio.NewReader(io.LimitReader(tty, maxAnswer)).ReadString('\n')
 	if err != nil && !errors.Is(err, io.EOF) {
@@ -44,7 +44,7 @@ func (s *System) askHidden(question string) (secret.Value, error) {
 	if err != nil {
 		return secret.Value{}, err
 	}
-	defer tty.Close() //nolint:errcheck // nothing written is buffered
+	defer tty.Close() // nothing written is buffered
 	fd := int(tty.Fd())
 	before, err := term.GetState(fd)
 	if err != nil {

@@ -121,7 +121,7 @@ func fetch(t testing.TB, b *bottle, path string) []string {
 	tr := tar.NewReader(r)
 	for {
 		h, err := tr.Next()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			break
 		}
 		if err != nil {

@@ -221,15 +221,15 @@ func TestBackgroundProgramsDontKeepACommandFromEnding(t *testing.T) {
 		}
 	}
 	// Nor does a reader slower than that patience lose what the command left behind.
-	p := b.start(t, wire.Command{Argv: []string{"sh", "-c", "sleep 1000 & head -c 1200000 /dev/zero; exit 5"}})
+	p := b.start(t, wire.Command{Argv: []string{"sh", "-c", "sleep 1000 & head -c 4000000 /dev/zero; exit 5"}})
 	n := 0
-	for chunk := make([]byte, 100<<10); ; time.Sleep(120 * time.Millisecond) {
+	for chunk := make([]byte, 400<<10); ; time.Sleep(120 * time.Millisecond) {
 		m, err := io.ReadFull(p.Stdout, chunk)
 		if n += m; err != nil {
 			break
 		}
 	}
-	if exit, err := p.Wait(); n != 1200000 || exit.Code != 5 || err != nil {
+	if exit, err := p.Wait(); n != 4000000 || exit.Code != 5 || err != nil {
 		t.Errorf("a slow reader got %d bytes, %+v, %v", n, exit, err)
 	}
 	// A background program that never stops talking holds it up no more than a silent one.

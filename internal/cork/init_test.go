@@ -135,13 +135,15 @@ func spyMain() {
 			report("link of "+name, err)
 		}
 		tid, _ := strconv.Atoi(filepath.Base(p))
-		for _, how := range []uintptr{unix.PTRACE_ATTACH, unix.PTRACE_SEIZE} {
-			_, _, e := unix.RawSyscall6(unix.SYS_PTRACE, how, uintptr(tid), 0, 0, 0, 0)
-			report("ptrace", errnoErr(e))
+		// Seizing does not stop its victim, which carries this report; attaching would.
+		_, _, e := unix.RawSyscall6(unix.SYS_PTRACE, unix.PTRACE_SEIZE, uintptr(tid), 0, 0, 0, 0)
+		if e != 0 {
+			_, _, e = unix.RawSyscall6(unix.SYS_PTRACE, unix.PTRACE_ATTACH, uintptr(tid), 0, 0, 0, 0)
 		}
+		report("ptrace", errnoErr(e))
 		b := make([]byte, 8)
 		local := unix.Iovec{Base: &b[0], Len: 8}
-		_, _, e := unix.RawSyscall6(unix.SYS_PROCESS_VM_READV, uintptr(tid), uintptr(unsafe.Pointer(&local)), 1, uintptr(unsafe.Pointer(&local)), 1, 0)
+		_, _, e = unix.RawSyscall6(unix.SYS_PROCESS_VM_READV, uintptr(tid), uintptr(unsafe.Pointer(&local)), 1, uintptr(unsafe.Pointer(&local)), 1, 0)
 		report("process_vm_readv", errnoErr(e))
 	}
 	pidfd, err := unix.PidfdOpen(1, 0)

@@ -53,7 +53,7 @@ func unpack(r io.Reader, dir string) error {
 	tr := tar.NewReader(r)
 	for {
 		h, err := tr.Next()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			if err := u.finish(); err != nil {
 				return err
 			}

@@ -42,7 +42,9 @@ egress:
       auth: {scheme: Bearer, token_ref: E2E_TOKEN}
     - host: gateway.test
       upstream: {url: "https://93.184.216.34:8444", ca: /tmp/ca.pem}
-    - {host: meta.test, plain: true}
+    - {host: declared.test, plain: true, networks: [100.64.3.5/32]}
+    - {host: meta.test, plain: true, networks: [169.254.0.0/16]}
+    - {host: 169.254.170.2, plain: true}
     - {host: cgnat.test, plain: true}
     - {host: bench.test, plain: true}
     - {host: zero.test, plain: true}
@@ -241,7 +243,7 @@ func evil[T any](t testing.TB, b *sealed, args ...string) (v T) {
 // The results of deeds, as evil prints them.
 type (
 	answer struct {
-		Status, Connect, Socks                         int
+		Status, Connect, Socks                          int
 		Reason, Proto, Marker, Header, Body, URL, Error string
 	}
 	talk struct {

@@ -39,13 +39,14 @@ var (
 	privAddr  = netip.MustParseAddr("10.11.12.13")
 	metaAddr  = netip.MustParseAddr("169.254.169.254")
 	cgnatAddr = netip.MustParseAddr("100.64.3.4")
+	declared  = netip.MustParseAddr("100.64.3.5") // also the good site's
 	benchAddr = netip.MustParseAddr("198.18.77.1")
 )
 
 // zone are the names of the world; any name that isn't here is the capture server's.
 var zone = map[string][]netip.Addr{
 	"ok.test": {goodAddr}, "llm.test": {goodAddr}, "deep.wild.test": {goodAddr}, "wild.test": {goodAddr}, "other.test": {goodAddr}, "private.test": {privAddr},
-	"meta.test": {metaAddr}, "cgnat.test": {cgnatAddr}, "bench.test": {benchAddr}, "zero.test": {netip.IPv4Unspecified()}, "loop.test": {netip.MustParseAddr("127.0.0.1")},
+	"meta.test": {metaAddr}, "cgnat.test": {cgnatAddr}, "bench.test": {benchAddr}, "declared.test": {declared}, "zero.test": {netip.IPv4Unspecified()}, "loop.test": {netip.MustParseAddr("127.0.0.1")},
 	"ula.test": {netip.MustParseAddr("fd12::1")}, "half.test": {goodAddr, privAddr}, "nat64.test": {netip.MustParseAddr("64:ff9b::a9fe:a9fe")},
 }
 
@@ -312,15 +313,17 @@ func (g *goodSite) requests(text string) (n int) {
 }
 
 func (w *outsideWorld) serveGood(cert tls.Certificate) error {
-	for _, port := range []uint16{80, 443, 8444} {
-		l, err := listener.Listen(context.Background(), "tcp", netip.AddrPortFrom(goodAddr, port).String())
+	for _, at := range []netip.AddrPort{
+		netip.AddrPortFrom(goodAddr, 80), netip.AddrPortFrom(goodAddr, 443), netip.AddrPortFrom(goodAddr, 8444), netip.AddrPortFrom(declared, 80),
+	} {
+		l, err := listener.Listen(context.Background(), "tcp", at.String())
 		if err != nil {
 			return fmt.Errorf("good site: %w", err)
 		}
 		s := &http.Server{Handler: &w.good, ReadHeaderTimeout: 10 * time.Second}
 		w.closers = append(w.closers, s)
 		w.running.Go(func() {
-			if port == 80 {
+			if at.Port() == 80 {
 				_ = s.Serve(l) // ends with Close
 				return
 			}

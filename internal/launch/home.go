@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -99,7 +100,7 @@ func skillInto(ctx context.Context, tw *tar.Writer, skill plan.Skill, target str
 func regraft(tw *tar.Writer, tr *tar.Reader, dir string) error {
 	for {
 		h, err := tr.Next()
-		if err == io.EOF { //nolint:errorlint // tar.Reader documents io.EOF itself
+		if errors.Is(err, io.EOF) {
 			return nil
 		}
 		if err != nil {

@@ -10,6 +10,7 @@ import (
 	"github.com/claude-bottle/claude-bottle/internal/inert"
 	"github.com/claude-bottle/claude-bottle/internal/policy"
 	"github.com/claude-bottle/claude-bottle/internal/progress"
+	"github.com/claude-bottle/claude-bottle/internal/selftest"
 	"github.com/claude-bottle/claude-bottle/internal/state"
 	"github.com/claude-bottle/claude-bottle/internal/warden"
 	"github.com/claude-bottle/claude-bottle/internal/wire"
@@ -49,6 +50,7 @@ func (k *keeper) launchFailed(cause error) error {
 	if h, ok := errors.AsType[hinted](cause); ok {
 		end.Hint = h.Hint()
 	}
+	_, end.Refused = errors.AsType[*selftest.Refusal](cause)
 	err := k.note(func(m *state.Metadata) error {
 		now := time.Now()
 		m.Ended, m.Reason = &now, end.Error

@@ -7,10 +7,12 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/claude-bottle/claude-bottle/internal/bottle"
+	"github.com/claude-bottle/claude-bottle/internal/cork/leak"
 	"github.com/claude-bottle/claude-bottle/internal/inert"
 	"github.com/claude-bottle/claude-bottle/internal/plan"
 	"github.com/claude-bottle/claude-bottle/internal/spawn"
@@ -109,7 +111,7 @@ func startWarden(ctx context.Context, o Options, dir *state.Dir) error {
 	}
 	defer func() { _ = readyR.Close() }() // read-only
 
-	h := spawn.Helper{Executable: o.Executable, Verb: Verb, Dir: "/", Env: o.Env, Log: log}
+	h := spawn.Helper{Executable: o.Executable, Verb: Verb, Dir: "/", Env: slices.Concat(o.Env, leak.Env()), Log: log}
 	h.Donate("boot", bootR)
 	h.Donate("ready", readyW)
 	pid, err := h.Start()

@@ -185,6 +185,7 @@ func (k *keeper) attend(ctx context.Context, up *bottleUp) (exit *wire.Exit, rea
 	<-watched
 	if err == nil {
 		exit = &got
+		k.deliver(s)
 	}
 	switch cause := up.bottle.Err(); {
 	case k.stop.reason() != "":
@@ -193,6 +194,22 @@ func (k *keeper) attend(ctx context.Context, up *bottleUp) (exit *wire.Exit, rea
 		return exit, cause.Error(), cause
 	}
 	return exit, "", err
+}
+
+// deliverWait bounds how long the end of an agent that was quicker than its operator's command
+// waits for that command to come and fetch it.
+const deliverWait = 5 * time.Second
+
+// deliver waits until somebody has seen the session's end, unless nobody is to be expected.
+func (k *keeper) deliver(s *session.Session) {
+	if k.boot.Unattended || k.stop.reason() != "" || s.Visited() && s.Attached() == 0 {
+		return
+	}
+	select {
+	case <-s.Delivered():
+	case <-k.stop.asked:
+	case <-time.After(deliverWait):
+	}
 }
 
 // watch ends the session when the bottle dies or a stop was asked for: politely first, then by

@@ -159,7 +159,7 @@ func readDir(tree fs.FS, folder string) ([]fs.DirEntry, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close() //nolint:errcheck // opened for reading: nothing can be lost
+	defer f.Close() // opened for reading: nothing can be lost
 	dir, ok := f.(fs.ReadDirFile)
 	if !ok {
 		return nil, errors.New("not a folder")
@@ -192,7 +192,7 @@ func readFile(tree fs.FS, name string, e fs.DirEntry, repo bool) ([]byte, *Error
 	if err != nil {
 		return nil, &Error{Msg: "can't be read: " + reason(err)}
 	}
-	defer f.Close() //nolint:errcheck // opened for reading: nothing can be lost
+	defer f.Close() // opened for reading: nothing can be lost
 	src, err := io.ReadAll(io.LimitReader(f, maxFile+1))
 	switch {
 	case err != nil:

@@ -20,7 +20,7 @@ func Open(home, dir string) (*Manifest, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read manifests: %w", err)
 	}
-	defer root.Close() //nolint:errcheck // opened for reading: nothing can be lost
+	defer root.Close() // opened for reading: nothing can be lost
 	repoPath := filepath.Join(dir, FolderName)
 	fi, err := root.Lstat(FolderName)
 	switch {
@@ -39,7 +39,7 @@ func Open(home, dir string) (*Manifest, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read manifests: %w", err)
 	}
-	defer repo.Close() //nolint:errcheck // as above
+	defer repo.Close() // as above
 	return Load(own, home, repo.FS(), repoPath), nil
 }
 

@@ -51,7 +51,7 @@ func neighbours() []string {
 	if err != nil {
 		return nil // not Linux
 	}
-	defer f.Close() //nolint:errcheck // only ever read from
+	defer f.Close() // only ever read from
 	b, err := io.ReadAll(io.LimitReader(f, maxTable))
 	if err != nil {
 		return nil

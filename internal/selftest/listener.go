@@ -143,7 +143,7 @@ func (l *listener) bites(ctx context.Context, nonce []byte) error {
 	if err != nil {
 		return err
 	}
-	defer c.Close() //nolint:errcheck // it was heard out
+	defer c.Close() // it was heard out
 	if t, ok := ctx.Deadline(); ok {
 		_ = c.SetDeadline(t) // the dial just worked, so does this
 	}

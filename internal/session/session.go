@@ -250,6 +250,13 @@ func (s *Session) Delivered() <-chan struct{} { return s.delivered }
 // TTY reports whether the session has a terminal.
 func (s *Session) TTY() bool { return s.cfg.TTY }
 
+// Visited reports whether anybody has ever attached.
+func (s *Session) Visited() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.nextID > 0
+}
+
 // Attached returns how many clients are attached.
 func (s *Session) Attached() int {
 	s.mu.Lock()

@@ -3,6 +3,7 @@ package session
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"runtime"
@@ -116,7 +117,7 @@ func TestAgentEndsTheSession(t *testing.T) {
 	if !strings.Contains(g.emu.String(), "hello") {
 		t.Errorf("the screen has no hello: %q", g.emu.String())
 	}
-	if _, err := g.Next(t.Context()); err != io.EOF {
+	if _, err := g.Next(t.Context()); !errors.Is(err, io.EOF) {
 		t.Errorf("after the exit Next says %v", err)
 	}
 	late := attach(t, s, 24, 80)
@@ -275,10 +276,10 @@ func TestDetachedTerminalIsToldSo(t *testing.T) {
 	s, _ := run(t, Config{TTY: true}, ptyProcess(t, 24, 80, "cat"))
 	g := attach(t, s, 24, 80)
 	g.Close()
-	if _, err := g.Next(t.Context()); err != ErrDetached {
+	if _, err := g.Next(t.Context()); !errors.Is(err, ErrDetached) {
 		t.Errorf("Next says %v", err)
 	}
-	if _, err := g.Write([]byte("x")); err != ErrDetached && err != nil {
+	if _, err := g.Write([]byte("x")); !errors.Is(err, ErrDetached) && err != nil {
 		t.Errorf("Write says %v", err)
 	}
 	if n := s.Attached(); n != 0 {

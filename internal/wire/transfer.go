@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"errors"
 	"io"
 	"net"
 	"os"
@@ -258,7 +259,7 @@ func (st *Stream) ReadFrom(r io.Reader) (int64, error) {
 				return total, werr
 			}
 		}
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return total, nil
 		}
 		if err != nil {
@@ -274,7 +275,7 @@ func (st *Stream) WriteTo(w io.Writer) (int64, error) {
 		st.mu.Lock()
 		if err := st.awaitData(); err != nil {
 			st.mu.Unlock()
-			if err == io.EOF {
+			if errors.Is(err, io.EOF) {
 				err = nil
 			}
 			return total, err

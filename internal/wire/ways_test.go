@@ -166,7 +166,7 @@ func TestUnacceptedConnectionsAreBounded(t *testing.T) {
 			refused <- err
 		}()
 	}
-	if err := <-refused; err != io.EOF {
+	if err := <-refused; !errors.Is(err, io.EOF) {
 		t.Error(err)
 	}
 }

@@ -142,21 +142,28 @@ func answer(l net.Listener) {
 	}
 }
 
-func ownServer(args []string) error {
-	l, err := net.Listen("tcp", args[0])
-	if err != nil {
-		tell(args[0], err)
-		return nil
+// ownServer serves on each address and connects to it.
+func ownServer(addrs []string) error {
+	for _, a := range addrs {
+		l, err := net.Listen("tcp", a)
+		if err != nil {
+			tell(a, err)
+			continue
+		}
+		go answer(l) // ends with the process
+		c, err := net.Dial("tcp", strings.NewReplacer("0.0.0.0", "127.0.0.1", "[::]", "[::1]").Replace(a))
+		if err != nil {
+			tell(a, err)
+			continue
+		}
+		b, err := io.ReadAll(c)
+		if err != nil {
+			tell(a, err)
+			continue
+		}
+		fmt.Printf("%s\t%s\n", a, b)
 	}
-	go answer(l) // ends with the process
-	c, err := net.Dial("tcp", strings.NewReplacer("0.0.0.0", "127.0.0.1", "[::]", "[::1]").Replace(args[0]))
-	if err != nil {
-		tell(args[0], err)
-		return nil
-	}
-	b, err := io.ReadAll(c)
-	fmt.Printf("%s\t%s\n", args[0], b)
-	return err
+	return nil
 }
 
 // waitServer serves on an address and an abstract socket for as long as the bottle lives, and says

@@ -167,7 +167,7 @@ func hostFiles(t *testing.T, c Config) {
 	}
 	// Not under another name either; the twin is found, which shows that the search works.
 	write(t, filepath.Join(f.work, "twin"), word)
-	r := f.run("/bin/sh", "-c", "grep -rlsF "+word+" --exclude-dir=proc --exclude-dir=usr --exclude-dir=dev / ; grep -rlsF "+word+" /usr/local/etc /dev/shm")
+	r := f.run("/bin/sh", "-c", "grep -rlsF "+word+" --exclude-dir=proc --exclude-dir=usr --exclude-dir=opt --exclude-dir=dev / ; grep -rlsF "+word+" /usr/local/etc /dev/shm")
 	if got := strings.TrimSpace(r.out); got != "/workspace/twin" {
 		t.Errorf("found in %q", got)
 	}

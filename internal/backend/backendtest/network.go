@@ -71,12 +71,13 @@ func serve(t *testing.T, l net.Listener) <-chan netip.AddrPort {
 func everyConnection(t *testing.T, c Config) {
 	f := up(t, c)
 	serve(t, f.bottle.Ways().Any)
-	for _, to := range []string{
+	places := []string{
 		"93.184.216.34:443", "93.184.216.34:80", "140.82.112.3:22", "8.8.8.8:53", "8.8.8.8:853", "10.0.0.1:8443", "192.168.1.1:80",
 		"169.254.169.254:80", "100.64.0.1:443", "198.18.0.7:443", "172.17.0.1:2375", "255.255.255.254:9", "1.2.3.4:64999",
 		"[2606:4700::1111]:443", "[fd00:ec2::254]:80", "[2001:db8::1]:65535", "[64:ff9b::a00:1]:80",
-	} {
-		came := f.attack("tcp", false, to)
+	}
+	came := f.attack("tcp", false, places...)
+	for _, to := range places {
 		if want := "to " + to; came[to] != want {
 			t.Errorf("a connection to %s: %q, want %q", to, came[to], want)
 		}
@@ -123,10 +124,12 @@ func nameService(t *testing.T, c Config) {
 		_ = dns.Close() // closing twice is no matter
 		<-done
 	})
-	for _, to := range []string{"127.0.0.1:53", "8.8.8.8:53", "9.9.9.9:53", "10.1.2.3:53", "[2001:4860:4860::8888]:53", "[::1]:53"} {
-		// Connected, which takes answers from the address that was asked alone, and not.
-		for _, how := range []string{"udp", "udp-unconnected"} {
-			if came := f.attack(how, false, to); came[to] != "re: hello" {
+	places := []string{"127.0.0.1:53", "8.8.8.8:53", "9.9.9.9:53", "10.1.2.3:53", "[2001:4860:4860::8888]:53", "[::1]:53"}
+	// Connected, which takes answers from the address that was asked alone, and not.
+	for _, how := range []string{"udp", "udp-unconnected"} {
+		came := f.attack(how, false, places...)
+		for _, to := range places {
+			if came[to] != "re: hello" {
 				t.Errorf("%s to %s: %q", how, to, came[to])
 			}
 		}
@@ -136,8 +139,10 @@ func nameService(t *testing.T, c Config) {
 func ownServers(t *testing.T, c Config) {
 	f := up(t, c)
 	seen := serve(t, f.bottle.Ways().Any)
-	for _, at := range []string{"127.0.0.1:8080", "[::1]:8080", "127.0.0.53:3000", "0.0.0.0:5173", "[::]:5174"} {
-		if came := f.attack("own-server", false, at); came[at] != "own" {
+	places := []string{"127.0.0.1:8080", "[::1]:8080", "127.0.0.53:3000", "0.0.0.0:5173", "[::]:5174"}
+	came := f.attack("own-server", false, places...)
+	for _, at := range places {
+		if came[at] != "own" {
 			t.Errorf("a server of the agent's on %s: %q", at, came[at])
 		}
 	}
@@ -148,7 +153,7 @@ func ownServers(t *testing.T, c Config) {
 	}
 	// The listener behind the redirect may be talked to directly. It is then a connection to a
 	// loopback address, which the engine refuses.
-	came := f.attack("tcp", false, "127.0.0.1:64999")
+	came = f.attack("tcp", false, "127.0.0.1:64999")
 	if how := came["127.0.0.1:64999"]; how != "to 127.0.0.1:64999" && how != "ECONNREFUSED" {
 		t.Errorf("the listener itself: %q", how)
 	}

@@ -15,7 +15,6 @@ import (
 	"github.com/claude-bottle/claude-bottle/internal/backend/native/jail"
 	"github.com/claude-bottle/claude-bottle/internal/cork"
 	"github.com/claude-bottle/claude-bottle/internal/cork/confine"
-	"github.com/claude-bottle/claude-bottle/internal/cork/leak"
 	"github.com/claude-bottle/claude-bottle/internal/cork/netjail"
 	"github.com/claude-bottle/claude-bottle/internal/cork/probe"
 	"github.com/claude-bottle/claude-bottle/internal/wire"
@@ -63,7 +62,7 @@ func runCork() error {
 // seal builds the bottle around this process and hands its ways out to the holder.
 func seal(conn *net.UnixConn) (confine.Policy, error) {
 	var none confine.Policy
-	if os.Getuid() != backend.AgentUID && !leak.On("uid0") {
+	if uid := os.Getuid(); uid != backend.AgentUID && uid != 0 {
 		if err := becomeRoot(); err != nil {
 			return none, err
 		}

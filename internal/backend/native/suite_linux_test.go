@@ -27,7 +27,7 @@ func TestSuiteAsOrdinaryUser(t *testing.T) {
 		return // TestSuite was that
 	}
 	t.Parallel()
-	out, err := asOrdinary(t, "-test.run=^TestSuite$")
+	out, err := asOrdinary(t, "-test.run=^Test(Suite|NotCork|HangingCork|CorkKilled|IdentitiesOnTheHost|LockedFolder|DiskLimit|TakenBy)$")
 	if err != nil {
 		t.Errorf("%v\n%s", err, out)
 	}

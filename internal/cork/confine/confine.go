@@ -20,6 +20,7 @@ package confine
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/claude-bottle/claude-bottle/internal/cork/leak"
 )
@@ -54,7 +55,7 @@ type Report struct {
 func Apply(p Policy) (Report, error) {
 	var r Report
 	for _, s := range steps {
-		if leak.On(s.hole) {
+		if slices.ContainsFunc(s.holes, leak.On) {
 			continue
 		}
 		if err := s.do(p, &r); err != nil {
@@ -68,18 +69,19 @@ func Apply(p Policy) (Report, error) {
 // identities need capabilities, the bounding set and the securebits need CAP_SETPCAP, Landlock
 // and seccomp need either CAP_SYS_ADMIN or no_new_privs, and Landlock needs the system calls that
 // seccomp denies nobody here but would have to allow otherwise. Seccomp is last so that nothing
-// above has to be on its list.
+// above has to be on its list. (A leaky build that leaves out no_new_privs leaves out the two that
+// the kernel ties to it.)
 var steps = []struct {
-	name string
-	hole string // its name in leaky builds
-	do   func(Policy, *Report) error
+	name  string
+	holes []string // what leaves it out in leaky builds
+	do    func(Policy, *Report) error
 }{
-	{"rlimits", "no-rlimits", func(p Policy, _ *Report) error { return limit(p.PIDs) }},
-	{"bounding set", "caps", func(Policy, *Report) error { return dropBounding() }},
-	{"keep nothing through a change of user", "caps", func(Policy, *Report) error { return lockSecurebits() }},
-	{"groups, gid, uid", "uid0", func(p Policy, _ *Report) error { return become(p.UID, p.GID) }},
-	{"capabilities", "caps", func(Policy, *Report) error { return dropCapabilities() }},
-	{"no_new_privs", "no-nnp", func(Policy, *Report) error { return noNewPrivs() }},
-	{"landlock", "no-landlock", restrictFiles},
-	{"seccomp", "no-seccomp", func(Policy, *Report) error { return filterSyscalls() }},
+	{"rlimits", []string{"no-rlimits"}, func(p Policy, _ *Report) error { return limit(p.PIDs) }},
+	{"bounding set", []string{"caps"}, func(Policy, *Report) error { return dropBounding() }},
+	{"keep nothing through a change of user", []string{"caps"}, func(Policy, *Report) error { return lockSecurebits() }},
+	{"groups, gid, uid", []string{"uid0"}, func(p Policy, _ *Report) error { return become(p.UID, p.GID) }},
+	{"capabilities", []string{"caps"}, func(Policy, *Report) error { return dropCapabilities() }},
+	{"no_new_privs", []string{"no-nnp"}, func(Policy, *Report) error { return noNewPrivs() }},
+	{"landlock", []string{"no-landlock", "no-nnp"}, restrictFiles},
+	{"seccomp", []string{"no-seccomp", "no-nnp"}, func(Policy, *Report) error { return filterSyscalls() }},
 }

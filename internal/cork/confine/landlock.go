@@ -74,7 +74,7 @@ func restrictFiles(p Policy, r *Report) error {
 	if e != 0 {
 		return fmt.Errorf("ruleset: %w", e)
 	}
-	defer unix.Close(int(fd)) //nolint:errcheck // a descriptor only read by the kernel
+	defer unix.Close(int(fd)) // a descriptor only read by the kernel
 
 	if err := allow(int(fd), "/", accessRead&mask); err != nil {
 		return err
@@ -102,7 +102,7 @@ func allow(ruleset int, path string, access uint64) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
-	defer unix.Close(fd) //nolint:errcheck // O_PATH: nothing to flush
+	defer unix.Close(fd) // O_PATH: nothing to flush
 	var st unix.Stat_t
 	if err := unix.Fstat(fd, &st); err != nil {
 		return fmt.Errorf("%s: %w", path, err)

@@ -32,7 +32,9 @@ func filterSyscalls() error { return filter().install() }
 
 // filter is the assembled program. What it lets through is allowed and the checks below; all else
 // is denied.
-var filter = sync.OnceValue(func() *program {
+var filter = sync.OnceValue(assemble)
+
+func assemble() *program {
 	p := &program{}
 	p.load(offArch)
 	// A 32-bit program would be judged by the wrong numbers.
@@ -53,7 +55,7 @@ var filter = sync.OnceValue(func() *program {
 	p.when(gt, newestKnown, func() { p.ret(retMissing) })
 	p.ret(retDenied)
 	return p
-})
+}
 
 // ranges turns numbers into sorted, inclusive ranges without gaps.
 func ranges(numbers []uint32) [][2]uint32 {

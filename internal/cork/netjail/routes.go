@@ -21,7 +21,7 @@ func routes() (v6 bool, err error) {
 	if err != nil {
 		return false, fmt.Errorf("netlink: %w", err)
 	}
-	defer c.Close() //nolint:errcheck // a socket with nothing to flush
+	defer c.Close() // a socket with nothing to flush
 
 	if _, err := c.Execute(request(unix.RTM_NEWLINK, 0, linkUp())); err != nil {
 		return false, fmt.Errorf("bring up the loopback device: %w", err)

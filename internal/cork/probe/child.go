@@ -77,7 +77,7 @@ func tryBatch(batch []call) (done int, killed bool, err error) {
 	if err := unix.Pipe2(p[:], unix.O_CLOEXEC|unix.O_NONBLOCK); err != nil {
 		return 0, false, err
 	}
-	defer unix.Close(p[0]) //nolint:errcheck // only ever read from
+	defer unix.Close(p[0]) // only ever read from
 	pid, errno := forkAndTry(unsafe.Pointer(&batch[0]), len(batch), p[1])
 	_ = unix.Close(p[1]) // the child's copy is the one that counts
 	if errno != 0 {

@@ -41,8 +41,8 @@ func scratch(dir string) error {
 	if err != nil {
 		return err
 	}
-	defer unix.Close(fd)    //nolint:errcheck // whether it was written is what counts
-	defer unix.Unlink(path) //nolint:errcheck // made a moment ago, in a folder of the agent's own
+	defer unix.Close(fd)    // whether it was written is what counts
+	defer unix.Unlink(path) // made a moment ago, in a folder of the agent's own
 	_, err = unix.Write(fd, []byte("probe"))
 	return err
 }
@@ -110,7 +110,7 @@ func notWritable(path string) finding {
 		}
 		return unclear(path + ": " + errText(err))
 	}
-	defer unix.Close(fd) //nolint:errcheck // nothing was written
+	defer unix.Close(fd) // nothing was written
 	if isNull(fd) {
 		return stopped(path + ": masked")
 	}

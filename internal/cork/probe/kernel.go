@@ -34,7 +34,7 @@ func kernelProbes(*scene) []wire.ProbeResult {
 	began := time.Now()
 	null, err := unix.Open("/dev/null", unix.O_RDWR|unix.O_CLOEXEC, 0)
 	if err == nil {
-		defer unix.Close(null) //nolint:errcheck // the null device
+		defer unix.Close(null) // the null device
 	} // else it is -1, and the control that needs it says so
 	probes := kernelTable(uintptr(null))
 	// Everything in one go and in this order: calls that change the child if they succeed stand

@@ -48,7 +48,7 @@ func readFile(path string, limit int) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer unix.Close(fd) //nolint:errcheck // only ever read from
+	defer unix.Close(fd) // only ever read from
 	var out []byte
 	buf := make([]byte, 8192)
 	for len(out) < limit {

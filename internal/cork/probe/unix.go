@@ -27,7 +27,7 @@ func ring(name string) error {
 	if err != nil {
 		return err
 	}
-	defer unix.Close(fd) //nolint:errcheck // it carried nothing to lose
+	defer unix.Close(fd) // it carried nothing to lose
 	return unix.Connect(fd, &unix.SockaddrUnix{Name: name})
 }
 
@@ -38,7 +38,7 @@ func tell(name string) error {
 	if err != nil {
 		return err
 	}
-	defer unix.Close(fd) //nolint:errcheck // it carried nothing to lose
+	defer unix.Close(fd) // it carried nothing to lose
 	return unix.Sendto(fd, []byte("probe"), unix.MSG_NOSIGNAL, &unix.SockaddrUnix{Name: name})
 }
 
@@ -72,12 +72,12 @@ func ownSocket(name string, during func()) finding {
 	if err != nil {
 		return unclear("own unix socket: " + errText(err))
 	}
-	defer unix.Close(fd) //nolint:errcheck // it carried nothing to lose
+	defer unix.Close(fd) // it carried nothing to lose
 	if err := unix.Bind(fd, &unix.SockaddrUnix{Name: name}); err != nil {
 		return unclear("own unix socket " + name + ": bind: " + errText(err))
 	}
 	if !strings.HasPrefix(name, "@") {
-		defer unix.Unlink(name) //nolint:errcheck // made a moment ago, by us
+		defer unix.Unlink(name) // made a moment ago, by us
 	}
 	if err := unix.Listen(fd, 1); err != nil {
 		return unclear("own unix socket " + name + ": listen: " + errText(err))

@@ -26,6 +26,7 @@ var deeds = map[string]func(args []string) (any, error){
 	"lookup":   lookup,
 	"unix":     dialUnix,
 	"abstract": abstractNames,
+	"listen":   listen,
 	"relay":    relay,
 	"burst":    burst,
 	"hammer":   hammer,

@@ -206,6 +206,19 @@ func relay(args []string) (any, error) {
 	return nil, l.Close()
 }
 
+// listen opens unix sockets of its own for a while, the last argument.
+func listen(args []string) (any, error) {
+	for _, name := range args[:len(args)-1] {
+		l, err := net.Listen("unix", name)
+		if err != nil {
+			return nil, err
+		}
+		defer l.Close()
+	}
+	time.Sleep(args2duration(args))
+	return nil, nil
+}
+
 func args2duration(args []string) time.Duration {
 	d, err := time.ParseDuration(args[len(args)-1])
 	if err != nil {

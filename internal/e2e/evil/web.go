@@ -18,7 +18,8 @@ import (
 	"time"
 )
 
-const proxyAddr = "127.0.0.1:3128"
+// proxyAddr is the bottle's proxy; a relay of the attacker's own can stand before it.
+var proxyAddr = "127.0.0.1:3128"
 
 // answer is what an HTTP request came back with.
 type answer struct {
@@ -61,6 +62,7 @@ func request(args []string) (any, error) {
 	var hs headers
 	f := flag.NewFlagSet("http", flag.ContinueOnError)
 	f.StringVar(&c.via, "via", "direct", "proxy, connect, socks or direct")
+	f.StringVar(&proxyAddr, "proxy", proxyAddr, "")
 	f.StringVar(&c.dial, "dial", "", "address to connect to instead of the URL's")
 	f.StringVar(&c.target, "target", "", "host:port to ask the proxy for instead of the URL's")
 	f.StringVar(&c.sni, "sni", "", "name in the ClientHello")

@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -85,14 +86,7 @@ func find(proc string) (Layout, error) {
 	return l, nil
 }
 
-func ours(controller string) bool {
-	for _, c := range controllers {
-		if c == controller {
-			return true
-		}
-	}
-	return false
-}
+func ours(controller string) bool { return slices.Contains(controllers[:], controller) }
 
 // writable reports whether this process may make a group in the folder.
 func writable(dir string) bool { return unix.Access(dir, unix.W_OK) == nil }
@@ -149,8 +143,15 @@ func (l *Layout) unified(m mount, proc string) {
 		return
 	}
 	l.v2 = dir
+	// A group below the root hands controllers on only while no process is in it itself.
+	occupied := exists(filepath.Join(dir, "cgroup.type")) && len(words(filepath.Join(dir, "cgroup.procs"))) > 0
+	handedOn := words(filepath.Join(dir, "cgroup.subtree_control"))
 	for _, c := range words(filepath.Join(dir, "cgroup.controllers")) {
-		if ours(c) {
+		switch {
+		case !ours(c):
+		case occupied && !slices.Contains(handedOn, c):
+			l.why[c] = "processes run in " + dir + " itself, so that groups below it can't have limits"
+		default:
 			l.v2has[c] = true
 		}
 	}

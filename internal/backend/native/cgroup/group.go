@@ -9,20 +9,9 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"time"
 )
-
-// Limits are a group's bounds; zero fields bound nothing.
-type Limits struct {
-	Memory int64   // bytes, swap included
-	PIDs   int64   // processes and threads
-	CPUs   float64 // cores' worth of time
-}
-
-// cpuPeriod is the time over which a share of the processors is measured.
-const cpuPeriod = 100 * time.Millisecond
 
 // Group is a bottle's place in every hierarchy that has one for it.
 type Group struct {
@@ -52,10 +41,10 @@ func (l Layout) Create(name string, limits Limits) (_ *Group, err error) {
 		}
 		if by == "cgroup v1" {
 			dir, err := g.mkdir(l.v1[w.controller], name)
-			if err != nil {
-				return nil, err
+			if err == nil {
+				err = g.set(dir, w.v1)
 			}
-			if err := w.set1(dir, limits, g); err != nil {
+			if err != nil {
 				return nil, err
 			}
 			g.Enforced[w.controller] = by
@@ -97,7 +86,7 @@ func (l Layout) create2(g *Group, name string, limits Limits) error {
 		return err
 	}
 	for _, w := range need {
-		if err := w.set2(dir, limits, g); err != nil {
+		if err := g.set(dir, w.v2); err != nil {
 			return err
 		}
 		g.Enforced[w.controller] = "cgroup v2"
@@ -109,68 +98,19 @@ func (l Layout) create2(g *Group, name string, limits Limits) error {
 	return nil
 }
 
-// setting is how one limit is set in either version.
-type setting struct {
-	controller string
-	set1, set2 func(dir string, l Limits, g *Group) error
-}
-
-// wanted returns the settings for the limits that are set.
-func wanted(l Limits) []setting {
-	var out []setting
-	if l.Memory > 0 {
-		out = append(out, setting{memory, memory1, memory2})
-	}
-	if l.PIDs > 0 {
-		set := func(dir string, l Limits, _ *Group) error {
-			return write(filepath.Join(dir, "pids.max"), strconv.FormatInt(l.PIDs, 10))
+// set turns knobs.
+func (g *Group) set(dir string, knobs []knob) error {
+	for _, k := range knobs {
+		path := filepath.Join(dir, k.file)
+		if k.without != "" && !exists(path) {
+			g.Notes = append(g.Notes, k.without)
+			continue
 		}
-		out = append(out, setting{pids, set, set})
+		if err := write(path, k.value); err != nil {
+			return err
+		}
 	}
-	if l.CPUs > 0 {
-		out = append(out, setting{cpu, cpu1, cpu2})
-	}
-	return out
-}
-
-func memory1(dir string, l Limits, g *Group) error {
-	n := strconv.FormatInt(l.Memory, 10)
-	if err := write(filepath.Join(dir, "memory.limit_in_bytes"), n); err != nil {
-		return err
-	}
-	both := filepath.Join(dir, "memory.memsw.limit_in_bytes")
-	if !exists(both) {
-		g.Notes = append(g.Notes, "the memory limit does not count swap: this kernel has no swap accounting")
-		return nil
-	}
-	return write(both, n)
-}
-
-func memory2(dir string, l Limits, g *Group) error {
-	if err := write(filepath.Join(dir, "memory.max"), strconv.FormatInt(l.Memory, 10)); err != nil {
-		return err
-	}
-	swap := filepath.Join(dir, "memory.swap.max")
-	if !exists(swap) {
-		g.Notes = append(g.Notes, "the memory limit does not count swap: this kernel has no swap accounting")
-		return nil
-	}
-	return write(swap, "0")
-}
-
-func quota(l Limits) string {
-	return strconv.FormatInt(max(int64(l.CPUs*float64(cpuPeriod.Microseconds())), 1000), 10)
-}
-
-func cpu1(dir string, l Limits, _ *Group) error {
-	if err := write(filepath.Join(dir, "cpu.cfs_period_us"), strconv.FormatInt(cpuPeriod.Microseconds(), 10)); err != nil {
-		return err
-	}
-	return write(filepath.Join(dir, "cpu.cfs_quota_us"), quota(l))
-}
-
-func cpu2(dir string, l Limits, _ *Group) error {
-	return write(filepath.Join(dir, "cpu.max"), fmt.Sprintf("%s %d", quota(l), cpuPeriod.Microseconds()))
+	return nil
 }
 
 // mkdir makes the group in one hierarchy, once.

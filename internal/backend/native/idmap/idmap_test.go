@@ -1,0 +1,78 @@
+//go:build linux
+
+package idmap
+
+import (
+	"os"
+	"testing"
+
+	"github.com/claude-bottle/claude-bottle/internal/backend"
+)
+
+// The test binary stands in for cork, and is killed before it gets here, or else does nothing.
+func TestMain(m *testing.M) {
+	if len(os.Args) == 2 && os.Args[1] == backend.CorkCommand {
+		os.Exit(1)
+	}
+	os.Exit(m.Run())
+}
+
+func TestBase(t *testing.T) {
+	t.Parallel()
+	seen := map[int]string{}
+	for _, id := range []string{"", "a-00000", "a-00001", "b-00000", "researcher-m3hxd"} {
+		base := Base(id)
+		if base < first || base+slot > last || base%slot != 0 {
+			t.Errorf("%q has ids from %#x", id, base)
+		}
+		if other, ok := seen[base]; ok {
+			t.Errorf("%q and %q share their ids", id, other)
+		}
+		if base != Base(id) {
+			t.Errorf("%q has other ids each time", id)
+		}
+		seen[base] = id
+	}
+}
+
+func TestOwner(t *testing.T) {
+	t.Parallel()
+	uid, gid, err := Owner(t.TempDir())
+	if err != nil || uid != os.Geteuid() || gid != os.Getegid() {
+		t.Errorf("%d:%d, %v", uid, gid, err)
+	}
+	if _, _, err := Owner("/not/there"); err == nil {
+		t.Error("a missing folder has an owner")
+	}
+}
+
+// A file system that can't be shown under other ids is refused with words. /proc is one.
+func TestCloneOfWhatCanNotBeMapped(t *testing.T) {
+	t.Parallel()
+	if os.Geteuid() != 0 {
+		return // an ordinary user maps nothing
+	}
+	exe, err := os.Open("/proc/self/exe")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer exe.Close() //nolint:errcheck // only read
+	users, err := Users(exe, 0, 0, Base("x"), Base("x"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer users.Close() //nolint:errcheck // a namespace
+	if f, err := Clone("/proc", 0, users); err == nil {
+		t.Error("it was")
+		_ = f.Close() // the test failed already
+	} else {
+		t.Log(err)
+	}
+	f, err := Clone(t.TempDir(), 0, users)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Close(); err != nil {
+		t.Error(err)
+	}
+}
