@@ -106,6 +106,9 @@ func noArgs(cmd *cobra.Command, args []string) error {
 func argsBetween(least, most int, what string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		switch {
+		case slices.Contains(args, ""):
+			// An unset variable of a script's must not mean "the only one there is".
+			return usageError{cmd.CommandPath() + " was given an empty argument where " + what + " belongs", seeHelp(cmd)}
 		case len(args) < least:
 			return usageError{fmt.Sprintf("%s needs %s", cmd.CommandPath(), what), seeHelp(cmd)}
 		case most >= 0 && len(args) > most:

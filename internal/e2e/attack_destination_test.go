@@ -68,7 +68,11 @@ func benign(t *testing.T, b *sealed) {
 
 func TestA01IPLiteral(t *testing.T) {
 	t.Parallel()
-	b := attacker(t, "destination")
+	literals(t, attacker(t, "destination"))
+}
+
+func literals(t *testing.T, b *sealed) {
+	t.Helper()
 	benign(t, b)
 	deniedByName(t, b, c2Addr.String(), 80, c2Addr.String(), "no rule of this bottle names the host "+c2Addr.String())
 	deniedByName(t, b, c2Addr.String(), 443, c2Addr.String(), "no rule of this bottle names the host "+c2Addr.String())

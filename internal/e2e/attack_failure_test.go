@@ -119,7 +119,7 @@ func TestB14Typos(t *testing.T) {
 		"empty-host":      {"egress:\n  routes:\n    - host: \"\"", ":5:13", "host"},
 		"empty-match":     {"egress:\n  routes:\n    - host: ok.test\n      matches: [{}]", ":6:17", "any request"},
 		"unknown-scheme":  {"egress:\n  routes:\n    - host: ok.test\n      auth: {scheme: Bearre, token_ref: E2E_TOKEN}", ":6:22", "Bearer"},
-		"bad-path-type":   {"egress:\n  routes:\n    - host: ok.test\n      matches:\n        - paths: [{type: glob, value: /}]", ":7:27", "prefix"},
+		"bad-path-type":   {"egress:\n  routes:\n    - host: ok.test\n      matches:\n        - paths: [{type: glob, value: /}]", ":7:26", "prefix"},
 		"network-typo":    {"egress:\n  routes:\n    - host: ok.test\n      networks: [10.0.0.1/8]", ":6:18", "10.0.0.0/8"},
 		"routes-is-a-map": {"egress:\n  routes: {host: ok.test}", ":4:11", "list"},
 		"tab":             {"egress:\n\troutes: []", ":4:1", ""},

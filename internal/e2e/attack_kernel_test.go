@@ -51,7 +51,7 @@ func TestF02ForbiddenCalls(t *testing.T) {
 		}
 	}
 	// A set-uid program gains nothing.
-	o := b.do(t, "/bin/sh", "-c", "cp /bin/sh /tmp/s && chmod 6755 /tmp/s && /tmp/s -c 'grep -E ^Cap.*[1-9a-f]\\|^Uid:.0 /proc/self/status'; rm /tmp/s")
+	o := b.do(t, "/bin/sh", "-c", "cp /bin/sh /tmp/s && chmod 6755 /tmp/s && /tmp/s -c 'grep -E \"^Cap...:.*[1-9a-f]|^Uid:.0\" /proc/self/status'; rm /tmp/s")
 	if strings.TrimSpace(o.Stdout) != "" {
 		t.Errorf("a set-uid program: %+v", o)
 	}
@@ -80,7 +80,7 @@ func TestF04KernelFiles(t *testing.T) {
 	b := attacker(t, "kernel")
 	paths := []string{
 		"/proc/sys/kernel/core_pattern", "/proc/sys/kernel/modprobe", "/proc/sys/kernel/hotplug", "/proc/sys/vm/overcommit_memory", "/proc/sys/net/ipv4/ip_forward", "/proc/sys/fs/binfmt_misc/register",
-		"/proc/sys/kernel/yama/ptrace_scope", "/proc/sys/user/max_user_namespaces", "/proc/sysrq-trigger", "/proc/kcore", "/proc/kmsg", "/proc/irq/default_smp_affinity", "/proc/bus/x", "/proc/timer_list",
+		"/proc/sys/kernel/yama/ptrace_scope", "/proc/sys/user/max_user_namespaces", "/proc/irq/default_smp_affinity", "/proc/bus/x", "/proc/kmsg",
 		"/sys/fs/cgroup/release_agent", "/sys/fs/cgroup/memory/release_agent", "/sys/kernel/uevent_helper", "/sys/kernel/mm/transparent_hugepage/enabled", "/sys/x",
 		"/dev/mem", "/dev/kmem", "/dev/kmsg", "/dev/sda", "/dev/vda", "/dev/kvm", "/dev/fuse", "/dev/net/tun", "/dev/x", "/etc/passwd", "/etc/ld.so.preload", "/usr/bin/x", "/usr/bin/env", "/bin/sh", "/x", "/opt/x", "/home/x", "/var/x", "/proc/1/oom_score_adj",
 	}
@@ -89,19 +89,28 @@ func TestF04KernelFiles(t *testing.T) {
 			t.Errorf("%s can be written", path)
 		}
 	}
+	// In the place of these is the null device, or nothing.
+	o := b.do(t, "/bin/sh", "-c", "for f in sysrq-trigger kcore timer_list keys key-users sched_debug; do [ ! -e /proc/$f ] || stat -c '%t:%T' /proc/$f; done")
+	if o.Code != 0 || strings.Trim(o.Stdout, "1:3\n") != "" {
+		t.Errorf("masked files are %+v", o)
+	}
+	// Of the kernel's own addresses there are none to be seen.
+	if o := b.do(t, "/bin/sh", "-c", "cat /proc/kallsyms /proc/iomem /proc/modules 2>/dev/null | awk '{print $1, $6}' | tr -d '0x-' | grep -E '^ *[0-9a-f]+' | head -3"); o.Stdout != "" {
+		t.Errorf("addresses of the kernel: %+v", o)
+	}
 	twins := []string{"/workspace/f04", "/home/agent/f04", "/tmp/f04", "/var/tmp/f04", "/dev/shm/f04", "/run/f04", "/dev/null", "/proc/self/oom_score_adj"}
 	for path, got := range evil[map[string]string](t, b, append([]string{"write"}, twins...)...) {
 		if got != "done" {
 			t.Errorf("benign twin: %s can't be written: %s", path, got)
 		}
 	}
-	for path, got := range evil[map[string]content](t, b, "read", "/proc/kcore", "/proc/keys", "/proc/kmsg", "/proc/timer_list", "/proc/sysrq-trigger", "/proc/kallsyms", "/proc/iomem", "/sys", "/sys/fs/cgroup", "/root", "/etc/shadow", "/var/lib/docker", "/boot", "/srv", "/mnt", "/media") {
+	for path, got := range evil[map[string]content](t, b, "read", "/proc/kcore", "/proc/keys", "/proc/kmsg", "/proc/timer_list", "/proc/sysrq-trigger", "/proc/interrupts", "/sys", "/sys/fs/cgroup", "/root", "/etc/shadow", "/var/lib/docker", "/boot", "/srv", "/mnt", "/media") {
 		if got.Data != "" {
 			t.Errorf("%s shows %.200q", path, got.Data)
 		}
 	}
 	// No link the agent makes leads around a masked or read-only path.
-	o := b.do(t, "/bin/sh", "-c", "ln -s /proc/sys/kernel/core_pattern /tmp/l; echo x > /tmp/l; echo x > /proc/self/root/proc/sys/kernel/core_pattern; echo x > /proc/thread-self/root/etc/passwd; cat /proc/self/root/proc/kcore | head -c 10; rm /tmp/l; true")
+	o = b.do(t, "/bin/sh", "-c", "ln -s /proc/sys/kernel/core_pattern /tmp/l; echo x > /tmp/l; echo x > /proc/self/root/proc/sys/kernel/core_pattern; echo x > /proc/thread-self/root/etc/passwd; cat /proc/self/root/proc/kcore | head -c 10; rm /tmp/l; true")
 	if o.Stdout != "" || strings.Count(o.Stderr, "Read-only")+strings.Count(o.Stderr, "ermission denied")+strings.Count(o.Stderr, "cannot create") < 3 {
 		t.Errorf("by way of links: %+v", o)
 	}

@@ -12,7 +12,11 @@ import (
 
 func TestB02DNSTunnel(t *testing.T) {
 	t.Parallel()
-	b := attacker(t, "dns")
+	tunnel(t, attacker(t, "dns"))
+}
+
+func tunnel(t *testing.T, b *sealed) {
+	t.Helper()
 	if r := evil[resolution](t, b, "dns", "127.0.0.1:53", "ok.test", "A"); r.RCode != "Success" || len(r.Addresses) != 1 {
 		t.Errorf("benign twin: %+v", r)
 	}

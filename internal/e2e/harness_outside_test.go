@@ -52,7 +52,7 @@ var zone = map[string][]netip.Addr{
 
 // c2Ports are where the capture server listens, TCP, on every address. On UDP it hears 53, 443,
 // 123 and 4433.
-var c2Ports = []int{22, 25, 53, 80, 443, 853, 2375, 2376, 3128, 4433, 5432, 6443, 8080, 8443, 9443}
+var c2Ports = []int{22, 25, 53, 80, 443, 853, 2375, 2376, 4433, 5432, 6443, 8080, 8443, 9443}
 
 // outsideWorld is everybody a bottle could talk to.
 type outsideWorld struct {

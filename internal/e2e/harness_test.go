@@ -27,6 +27,7 @@ const (
 	stageVar   = "CLAUDE_BOTTLE_E2E_STAGE"
 	stageWorld = "world"
 	stageTests = "tests"
+	stageAlone = "alone" // a program in one more world, with nobody else in it
 )
 
 func TestMain(m *testing.M) {
@@ -37,6 +38,8 @@ func TestMain(m *testing.M) {
 		code, err = outside()
 	case stageWorld:
 		err = enterWorld()
+	case stageAlone:
+		err = enterAlone()
 	case stageTests:
 		code, err = runTests(m)
 	}

@@ -36,14 +36,41 @@ func worldCommand(tmp string) (*exec.Cmd, error) {
 	cmd := exec.Command(exe, args...)
 	cmd.Env = append(os.Environ(), stageVar+"="+stageWorld, tmpVar+"="+tmp)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
-	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWNET | unix.CLONE_NEWNS, Pdeathsig: syscall.SIGKILL}
-	if os.Geteuid() != 0 {
-		cmd.SysProcAttr.Cloneflags |= unix.CLONE_NEWUSER
-		cmd.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{ContainerID: os.Geteuid(), HostID: os.Geteuid(), Size: 1}}
-		cmd.SysProcAttr.GidMappings = []syscall.SysProcIDMap{{ContainerID: os.Getegid(), HostID: os.Getegid(), Size: 1}}
-		cmd.SysProcAttr.AmbientCaps = []uintptr{unix.CAP_NET_ADMIN, unix.CAP_SYS_ADMIN}
-	}
+	cmd.SysProcAttr = newWorld()
+	cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL
 	return cmd, nil
+}
+
+// newWorld are the namespaces of a world, and the rights to set it up.
+func newWorld() *syscall.SysProcAttr {
+	a := &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWNET | unix.CLONE_NEWNS}
+	if os.Geteuid() != 0 {
+		a.Cloneflags |= unix.CLONE_NEWUSER
+		a.UidMappings = []syscall.SysProcIDMap{{ContainerID: os.Geteuid(), HostID: os.Geteuid(), Size: 1}}
+		a.GidMappings = []syscall.SysProcIDMap{{ContainerID: os.Getegid(), HostID: os.Getegid(), Size: 1}}
+		a.AmbientCaps = []uintptr{unix.CAP_NET_ADMIN, unix.CAP_SYS_ADMIN}
+	}
+	return a
+}
+
+// alone makes cmd run in a world in which nobody else has a port.
+func alone(cmd *exec.Cmd) {
+	cmd.Args = append([]string{"/proc/self/exe", cmd.Path}, cmd.Args[1:]...)
+	cmd.Path = "/proc/self/exe"
+	cmd.Env = append(cmd.Env, stageVar+"="+stageAlone)
+	cmd.SysProcAttr = newWorld()
+}
+
+// enterAlone is this binary as alone starts it.
+func enterAlone() error {
+	runtime.LockOSThread() // ambient capabilities are a thread's
+	if err := everythingIsHere(); err != nil {
+		return fmt.Errorf("network: %w", err)
+	}
+	if err := unix.Prctl(unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0); err != nil {
+		return err
+	}
+	return fmt.Errorf("become the program: %w", unix.Exec(os.Args[1], os.Args[1:], os.Environ()))
 }
 
 // enterWorld sets the world up and becomes the tests in it, without the rights this took.

@@ -187,6 +187,13 @@ func (k *keeper) attend(ctx context.Context, up *bottleUp) (exit *wire.Exit, rea
 		exit = &got
 		k.deliver(s)
 	}
+	if err != nil && k.stop.reason() == "" {
+		// The wire is gone. The bottle says why, as soon as all of it is gone too.
+		select {
+		case <-up.bottle.Done():
+		case <-time.After(stopWait):
+		}
+	}
 	switch cause := up.bottle.Err(); {
 	case k.stop.reason() != "":
 		return exit, k.stop.reason(), nil

@@ -185,7 +185,7 @@ func sockets(t *testing.T, c Config) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close() //nolint:errcheck // the test is over
+	defer l.Close() // the test is over
 	f := up(t, c)
 	came := f.attack("unix", false, path, "/var/run/docker.sock", "/run/docker.sock", "/run/podman/podman.sock",
 		"/run/containerd/containerd.sock", "/run/dbus/system_bus_socket", "/run/systemd/private", "/tmp/tmux-0/default")
@@ -198,7 +198,7 @@ func sockets(t *testing.T, c Config) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer inside.Close() //nolint:errcheck // the test is over
+	defer inside.Close() // the test is over
 	if came := f.attack("unix", false, "/workspace/s"); came["/workspace/s"] != "ok" {
 		t.Errorf("a socket the operator did share: %v", came)
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/claude-bottle/claude-bottle/internal/backend"
 	"github.com/claude-bottle/claude-bottle/internal/backend/native/cgroup"
+	"github.com/claude-bottle/claude-bottle/internal/backend/native/idmap"
 )
 
 // Facts says whether and how well bottles run here, by reading files alone.
@@ -61,6 +62,9 @@ func obstacle(proc string, root bool) (why, fix string) {
 		return "user namespaces are switched off", "sudo sysctl -w user.max_user_namespaces=10000"
 	}
 	if root {
+		if !ownsIDs(proc) {
+			return "you are root of a container that has no user ids of its own to give to a bottle", "run claude-bottle as an ordinary user of the container"
+		}
 		return "", ""
 	}
 	if setting("kernel/unprivileged_userns_clone") == "0" {
@@ -71,6 +75,27 @@ func obstacle(proc string, root bool) (why, fix string) {
 			"sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0"
 	}
 	return "", ""
+}
+
+// ownsIDs reports whether the ids that root's bottles get exist in this user namespace: they do on
+// a host, and don't where root is root of a smaller namespace only.
+func ownsIDs(proc string) bool {
+	b, err := os.ReadFile(proc + "/self/uid_map")
+	if err != nil {
+		return true // Start will tell
+	}
+	for line := range strings.Lines(string(b)) {
+		f := strings.Fields(line)
+		if len(f) != 3 {
+			continue
+		}
+		from, err1 := strconv.ParseInt(f[0], 10, 64)
+		n, err2 := strconv.ParseInt(f[2], 10, 64)
+		if err1 == nil && err2 == nil && from <= idmap.First && from+n > idmap.Last {
+			return true
+		}
+	}
+	return false
 }
 
 // version reads the first two numbers of a kernel release.

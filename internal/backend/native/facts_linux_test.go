@@ -16,15 +16,17 @@ func TestObstacles(t *testing.T) {
 		without bool   // user namespaces
 		why     string // a part of it; empty for none
 	}{
-		"a recent kernel":         {files: map[string]string{"kernel/osrelease": "6.8.0-45-generic\n", "user/max_user_namespaces": "63000\n"}},
-		"an old kernel":           {files: map[string]string{"kernel/osrelease": "5.10.0-28-amd64\n"}, why: "Linux 5.10"},
-		"just new enough":         {files: map[string]string{"kernel/osrelease": "5.12.0\n"}},
-		"a release like no other": {files: map[string]string{"kernel/osrelease": "cloud\n"}},
-		"namespaces off":          {files: map[string]string{"user/max_user_namespaces": "0\n"}, why: "switched off"},
-		"Debian's switch":         {files: map[string]string{"kernel/unprivileged_userns_clone": "0\n"}, why: "root only"},
-		"Debian's switch, root":   {root: true, files: map[string]string{"kernel/unprivileged_userns_clone": "0\n"}},
-		"Ubuntu's AppArmor":       {files: map[string]string{"kernel/apparmor_restrict_unprivileged_userns": "1\n"}, why: "AppArmor"},
-		"Ubuntu's AppArmor off":   {files: map[string]string{"kernel/apparmor_restrict_unprivileged_userns": "0\n"}},
+		"a recent kernel":         {files: map[string]string{"sys/kernel/osrelease": "6.8.0-45-generic\n", "sys/user/max_user_namespaces": "63000\n"}},
+		"an old kernel":           {files: map[string]string{"sys/kernel/osrelease": "5.10.0-28-amd64\n"}, why: "Linux 5.10"},
+		"just new enough":         {files: map[string]string{"sys/kernel/osrelease": "5.12.0\n"}},
+		"a release like no other": {files: map[string]string{"sys/kernel/osrelease": "cloud\n"}},
+		"namespaces off":          {files: map[string]string{"sys/user/max_user_namespaces": "0\n"}, why: "switched off"},
+		"Debian's switch":         {files: map[string]string{"sys/kernel/unprivileged_userns_clone": "0\n"}, why: "root only"},
+		"Debian's switch, root":   {root: true, files: map[string]string{"sys/kernel/unprivileged_userns_clone": "0\n"}},
+		"root of the host":        {root: true, files: map[string]string{"self/uid_map": "         0          0 4294967295\n"}},
+		"root of a container":     {root: true, files: map[string]string{"self/uid_map": "0 1000 1\n1 100000 65536\n"}, why: "container"},
+		"Ubuntu's AppArmor":       {files: map[string]string{"sys/kernel/apparmor_restrict_unprivileged_userns": "1\n"}, why: "AppArmor"},
+		"Ubuntu's AppArmor off":   {files: map[string]string{"sys/kernel/apparmor_restrict_unprivileged_userns": "0\n"}},
 		"no user namespaces":      {without: true, why: "no user namespaces"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -40,7 +42,7 @@ func TestObstacles(t *testing.T) {
 				put("self/ns/user", "")
 			}
 			for name, text := range c.files {
-				put("sys/"+name, text)
+				put(name, text)
 			}
 			f := factsFrom(proc, c.root)
 			if f.Ready != (c.why == "") || !strings.Contains(f.Why, c.why) || f.Ready != (f.Fix == "") {

@@ -4,6 +4,8 @@ import (
 	"fmt"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/claude-bottle/claude-bottle/internal/cork/leak"
 )
 
 // maxOpenFiles is the agent's limit of open files where the host's is higher.
@@ -16,6 +18,9 @@ const processSlack = 256
 // limits sets the limits that all processes of the bottle have in common, cork included. They are
 // inherited, and can't be raised again: the agent has no capability.
 func limits(s setup) error {
+	if leak.On("no-rlimits") {
+		return nil
+	}
 	wanted := []struct {
 		what     string
 		resource int

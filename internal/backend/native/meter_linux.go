@@ -119,7 +119,7 @@ func takenBy(ctx context.Context, folders []string) (sum int64, hidden bool, err
 			}
 			if s, ok := info.Sys().(*syscall.Stat_t); ok {
 				if s.Nlink > 1 && !info.IsDir() {
-					k := inode{uint64(s.Dev), s.Ino}
+					k := inode{s.Dev, s.Ino}
 					if seen[k] {
 						return nil
 					}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"net"
 	"os"
 	"strings"
 	"syscall"
@@ -15,9 +14,7 @@ import (
 
 	"github.com/claude-bottle/claude-bottle/internal/backend"
 	"github.com/claude-bottle/claude-bottle/internal/backend/native/cgroup"
-	"github.com/claude-bottle/claude-bottle/internal/backend/native/idmap"
 	"github.com/claude-bottle/claude-bottle/internal/backend/native/jail"
-	"github.com/claude-bottle/claude-bottle/internal/cork/leak"
 	"github.com/claude-bottle/claude-bottle/internal/spawn"
 	"github.com/claude-bottle/claude-bottle/internal/wire"
 )
@@ -60,7 +57,7 @@ func (b *Backend) Start(ctx context.Context, spec backend.Spec, progress func(st
 	if s.exe, err = os.Open(b.exe); err != nil {
 		return nil, fmt.Errorf("open our own program: %w", err)
 	}
-	defer s.exe.Close() //nolint:errcheck // only read
+	defer s.exe.Close() // only read
 	if err := s.bound(); err != nil {
 		return nil, err
 	}
@@ -138,12 +135,12 @@ func (s *start) raise(ctx context.Context) (backend.Bottle, error) {
 	if err = errors.Join(err, mounts.err); err != nil {
 		return nil, err
 	}
-	// A ctx that ends closes the socket, which ends the exchange; so does the deadline.
-	stop := context.AfterFunc(ctx, func() { _ = cork.conn.SetDeadline(time.Unix(1, 0)) })
-	defer stop()
 	if err := cork.conn.SetDeadline(time.Now().Add(patience)); err != nil {
 		return nil, err
 	}
+	// A ctx that ends moves the deadline into the past, which ends the exchange.
+	stop := context.AfterFunc(ctx, func() { _ = cork.conn.SetDeadline(time.Unix(1, 0)) })
+	defer stop()
 	r, sockets, err := s.exchange(mounts.trees)
 	defer closeAll(sockets)
 	if !stop() && err == nil {
@@ -167,7 +164,7 @@ func (s *start) exchange(trees []*os.File) (r report, sockets []*os.File, err er
 	if err != nil {
 		return r, nil, err
 	}
-	defer blob.Close() //nolint:errcheck // a memory file that was read
+	defer blob.Close() // a memory file that was read
 	conn := s.cork.conn
 	err = wire.SendFiles(conn, setup{
 		Jail: s.jail, Trees: len(trees),
@@ -203,64 +200,6 @@ func (s *start) blob() (*os.File, error) {
 	return f, nil
 }
 
-// opened is what openMounts comes back with.
-type opened struct {
-	trees []*os.File
-	err   error
-}
-
-// openMounts opens the mounts when the holder is root: the paths may lie in folders nobody else
-// enters, and writable ones must show root's files as the agent's. An ordinary user's cork does
-// all that itself, as that user.
-func (s *start) openMounts() (o opened) {
-	if !s.owner.root {
-		return o
-	}
-	users := map[[2]int]*os.File{}
-	defer func() {
-		for _, f := range users {
-			_ = f.Close() // the mounts hold on to the namespace
-		}
-	}()
-	for i := range s.jail.Mounts {
-		m := &s.jail.Mounts[i]
-		attrs := uint64(unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV)
-		var ns *os.File
-		if m.Writable {
-			var err error
-			if ns, err = s.usersFor(m.Source, users); err != nil {
-				return opened{o.trees, err}
-			}
-		} else {
-			attrs |= unix.MOUNT_ATTR_RDONLY
-		}
-		tree, err := idmap.Clone(m.Source, attrs, ns)
-		if err != nil {
-			return opened{o.trees, err}
-		}
-		m.Passed = true
-		o.trees = append(o.trees, tree)
-	}
-	return o
-}
-
-// usersFor returns the namespace that shows the owner of path as the agent.
-func (s *start) usersFor(path string, known map[[2]int]*os.File) (*os.File, error) {
-	uid, gid, err := idmap.Owner(path)
-	if err != nil {
-		return nil, err
-	}
-	key := [2]int{uid, gid}
-	if f := known[key]; f != nil {
-		return f, nil
-	}
-	f, err := idmap.Users(s.exe, uid, gid, s.owner.agentUID, s.owner.agentGID)
-	if err == nil {
-		known[key] = f
-	}
-	return f, err
-}
-
 // finish makes the bottle of what cork handed out.
 func (s *start) finish(r report, sockets []*os.File) (backend.Bottle, error) {
 	ways, err := waysOf(sockets)
@@ -275,92 +214,4 @@ func (s *start) finish(r report, sockets []*os.File) (backend.Bottle, error) {
 	b.session = wire.NewSession(s.cork.conn, wire.Warden)
 	b.watch(writable(s.jail))
 	return b, nil
-}
-
-func writable(j jail.Spec) []string {
-	var out []string
-	for _, m := range j.Mounts {
-		if m.Writable {
-			out = append(out, m.Source)
-		}
-	}
-	return out
-}
-
-// child is cork as its holder sees it.
-type child struct {
-	process *os.Process
-	conn    *net.UnixConn
-	stderr  *tail
-	exited  chan struct{} // closed when it was reaped
-}
-
-// spawn starts cork in its namespaces, and in the control group whose open folder is unified.
-func (s *start) spawn(unified *os.File) (_ *child, err error) {
-	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
-	if err != nil {
-		return nil, fmt.Errorf("socket pair: %w", err)
-	}
-	ours, theirs := os.NewFile(uintptr(pair[0]), "wire"), os.NewFile(uintptr(pair[1]), "cork's wire")
-	defer theirs.Close() //nolint:errcheck // cork has its own copy
-	conn, err := net.FileConn(ours)
-	_ = ours.Close() // conn has its own copy
-	if err != nil {
-		return nil, fmt.Errorf("socket pair: %w", err)
-	}
-	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
-	if err != nil {
-		return nil, errors.Join(err, conn.Close())
-	}
-	defer null.Close() //nolint:errcheck // cork has its own copy
-	stderr, words, err := newTail()
-	if err != nil {
-		return nil, errors.Join(err, conn.Close())
-	}
-	defer words.Close() //nolint:errcheck // cork has its own copy
-
-	attr := &os.ProcAttr{
-		Dir:   "/",
-		Env:   append([]string{}, leak.Env()...), // never nil, which would be ours
-		Files: []*os.File{null, null, words, theirs, s.exe},
-		Sys:   s.owner.attributes(),
-	}
-	if unified != nil {
-		attr.Sys.UseCgroupFD, attr.Sys.CgroupFD = true, int(unified.Fd())
-	}
-	// By its descriptor: the path may lead through folders only the host's root may enter.
-	p, err := os.StartProcess(fmt.Sprintf("/proc/self/fd/%d", exeFD), []string{"claude-bottle", backend.CorkCommand}, attr)
-	if err != nil {
-		_ = words.Close() // so that the reader ends
-		stderr.wait()
-		return nil, errors.Join(fmt.Errorf("start cork in new namespaces: %w", err), conn.Close())
-	}
-	c := &child{process: p, conn: conn.(*net.UnixConn), stderr: stderr, exited: make(chan struct{})}
-	go func() { // ends with the process; end and Bottle.watch wait for it
-		defer close(c.exited)
-		_, _ = p.Wait() // how it ended is told by its words
-	}()
-	return c, nil
-}
-
-// end kills cork, and with it, by the kernel's rule for process 1, everything in the bottle, and
-// waits until it is gone.
-func (c *child) end() error {
-	_ = c.conn.Close() // it may be the session's, and closed
-	_ = c.process.Kill()
-	<-c.exited
-	c.stderr.wait()
-	return nil
-}
-
-// explain adds cork's last words to an error of talking to it.
-func (c *child) explain(err error) error {
-	if errors.Is(err, os.ErrDeadlineExceeded) {
-		return fmt.Errorf("cork did not get ready within %v: %w", patience, err)
-	}
-	_ = c.end() // it is over with; the undo stack does the same
-	if words := c.stderr.last(); words != "" {
-		return fmt.Errorf("cork ended: %s", words)
-	}
-	return fmt.Errorf("cork ended without a word: %w", err)
 }

@@ -27,7 +27,7 @@ func newTail() (*tail, *os.File, error) {
 	t := &tail{done: make(chan struct{})}
 	go func() { // ends when the process and all it gave the pipe to have; wait waits for it
 		defer close(t.done)
-		defer r.Close() //nolint:errcheck // only read
+		defer r.Close() // only read
 		buf := make([]byte, 1024)
 		for {
 			n, err := r.Read(buf)

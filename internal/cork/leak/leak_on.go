@@ -14,6 +14,9 @@ const variable = "CLAUDE_BOTTLE_LEAK"
 
 // On reports whether the named hole is to be left open.
 func On(name string) bool {
+	if name == "" {
+		return false // what has no hole; an unset variable names no hole either
+	}
 	for hole := range strings.SplitSeq(os.Getenv(variable), ",") {
 		if n, _, _ := strings.Cut(hole, "="); n == name {
 			return true

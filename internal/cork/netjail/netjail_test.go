@@ -93,7 +93,7 @@ func visit(s Sockets, addrs ...string) error {
 		if err != nil {
 			return err
 		}
-		defer l.Close() //nolint:errcheck // the process ends
+		defer l.Close() // the process ends
 		go func() {
 			for {
 				c, err := l.Accept()

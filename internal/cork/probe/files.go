@@ -77,7 +77,44 @@ func hostFiles(s *scene) (attack, control finding) {
 			}
 		}
 	}
-	return stopped(fmt.Sprintf("%d paths to host files, none readable", tries)), control
+	if f := hostTree(s); !f.ok {
+		return f, control
+	}
+	return stopped(fmt.Sprintf("%d paths to host files, none readable; no mount shows the host's tree", tries)), control
+}
+
+// maxMounts bounds how many mounts are looked at; a bottle has some dozens.
+const maxMounts = 1024
+
+// hostTree looks for the host's files below every mount. They lie in a folder only their owner may
+// enter, and the agent of a bottle of root's is nobody on the host: there, being refused entry to
+// the folder is how it shows.
+func hostTree(s *scene) finding {
+	b, err := readFile("/proc/thread-self/mountinfo", 1<<20)
+	if err != nil {
+		return unclear("mountinfo: " + errText(err))
+	}
+	seen := 0
+	for line := range strings.Lines(string(b)) {
+		f := strings.Fields(line)
+		if len(f) < 5 {
+			return unclear("mountinfo can't be understood")
+		}
+		if seen++; seen > maxMounts {
+			return unclear(fmt.Sprintf("more than %d mounts", maxMounts))
+		}
+		at := strings.TrimSuffix(f[4], "/")
+		for _, path := range s.req.HostFiles {
+			_, err := readFile(at+path, 1)
+			switch {
+			case err == nil, errors.Is(err, unix.EACCES), errors.Is(err, unix.EPERM):
+				return leaked(at + path + ": the folder of the host's file is there")
+			case !denies(err):
+				return unclear(at + path + ": " + errText(err))
+			}
+		}
+	}
+	return stopped(fmt.Sprintf("%d mounts without it", seen))
 }
 
 func rootReadonly(*scene) (attack, control finding) {
@@ -96,6 +133,10 @@ func rootReadonly(*scene) (attack, control finding) {
 		if f := notWritable(path); !f.ok {
 			return f, control
 		}
+	}
+	// As with /proc/sys: owners and modes are one lock, the mount is the other.
+	if f := readOnlyMount("/"); !f.ok {
+		return f, control
 	}
 	return stopped(fmt.Sprintf("%d system folders, none writable", len(dirs))), control
 }

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -26,7 +27,7 @@ func npm(ctx context.Context, src provider.Source, want provider.Native, prefix 
 		"--no-save", "--no-package-lock", "--no-update-notifier", "--loglevel=http", "--color=false", "--progress=false",
 		// Bottles are Linux wherever we are.
 		"--os=linux", "--cpu="+want.CPU(), "--force", want.Spec)
-	cmd.Env = o.Env
+	cmd.Env = withSystemRoots(o.Env)
 	cmd.Dir = prefix
 	cmd.WaitDelay = 5 * time.Second
 	r, w := io.Pipe()
@@ -96,4 +97,27 @@ func findNPM(path string) string {
 		}
 	}
 	return ""
+}
+
+// systemRoots are the usual places of the host's trust store as one file.
+var systemRoots = []string{
+	"/etc/ssl/certs/ca-certificates.crt", // Debian, Arch, Alpine
+	"/etc/pki/tls/certs/ca-bundle.crt",   // Fedora, RHEL
+	"/etc/ssl/ca-bundle.pem",             // SUSE
+	"/etc/ssl/cert.pem",                  // macOS
+}
+
+// withSystemRoots makes node trust what the host trusts: it brings roots of its own and would not
+// know the authority of a company's proxy. What the operator set stays.
+func withSystemRoots(env []string) []string {
+	const name = "NODE_EXTRA_CA_CERTS="
+	if slices.ContainsFunc(env, func(kv string) bool { return strings.HasPrefix(kv, name) }) {
+		return env
+	}
+	for _, path := range systemRoots {
+		if _, err := os.Stat(path); err == nil {
+			return append(slices.Clone(env), name+path)
+		}
+	}
+	return env
 }

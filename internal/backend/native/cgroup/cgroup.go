@@ -54,7 +54,7 @@ func find(proc string) (Layout, error) {
 	if err != nil {
 		return l, fmt.Errorf("control groups: %w", err)
 	}
-	defer mounts.Close() //nolint:errcheck // only read
+	defer mounts.Close() // only read
 	var unified mount
 	for lines := bufio.NewScanner(mounts); lines.Scan(); {
 		m, ok := parseMount(lines.Text())

@@ -25,7 +25,7 @@ func (g *Group) Enter(start func(unified *os.File) error) error {
 		if unified, err = os.Open(g.v2); err != nil {
 			return fmt.Errorf("control group: %w", err)
 		}
-		defer unified.Close() //nolint:errcheck // a folder, only named by it
+		defer unified.Close() // a folder, only named by it
 	}
 	done := make(chan error)
 	go lockThread(func() {

@@ -18,13 +18,15 @@ import (
 	"github.com/claude-bottle/claude-bottle/internal/backend"
 )
 
-// slot is how many ids a bottle has for itself; first and last bound where they are taken from:
-// numbers that neither distributions nor container managers hand out.
+// First and Last bound the host ids bottles are given: numbers that neither distributions nor
+// container managers hand out.
 const (
-	slot  = 1024
-	first = 0x70000000
-	last  = 0x7ffd0000
+	First = 0x70000000
+	Last  = 0x7ffd0000
 )
+
+// slot is how many of them a bottle has for itself.
+const slot = 1024
 
 // Base returns the first of the host ids of the bottle called id, by a hash of it. Two bottles
 // with one base share a user id and nothing else; with some 260 000 bases that is rare and does no
@@ -35,7 +37,7 @@ func Base(id string) int {
 	for _, c := range []byte(id) {
 		h = (h ^ uint32(c)) * 16777619
 	}
-	return first + int(h%((last-first)/slot))*slot
+	return First + int(h%((Last-First)/slot))*slot
 }
 
 // Owner returns the ids a file or folder has on disk.

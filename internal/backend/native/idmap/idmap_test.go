@@ -22,7 +22,7 @@ func TestBase(t *testing.T) {
 	seen := map[int]string{}
 	for _, id := range []string{"", "a-00000", "a-00001", "b-00000", "researcher-m3hxd"} {
 		base := Base(id)
-		if base < first || base+slot > last || base%slot != 0 {
+		if base < First || base+slot > Last || base%slot != 0 {
 			t.Errorf("%q has ids from %#x", id, base)
 		}
 		if other, ok := seen[base]; ok {
@@ -56,12 +56,12 @@ func TestCloneOfWhatCanNotBeMapped(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer exe.Close() //nolint:errcheck // only read
+	defer exe.Close() // only read
 	users, err := Users(exe, 0, 0, Base("x"), Base("x"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer users.Close() //nolint:errcheck // a namespace
+	defer users.Close() // a namespace
 	if f, err := Clone("/proc", 0, users); err == nil {
 		t.Error("it was")
 		_ = f.Close() // the test failed already

@@ -90,7 +90,7 @@ func (b *builder) copyEtc(name string, buf []byte) error {
 	if err != nil {
 		return nil
 	}
-	defer unix.Close(fd) //nolint:errcheck // only read
+	defer unix.Close(fd) // only read
 	var st unix.Stat_t
 	if err := unix.Fstat(fd, &st); err != nil || st.Mode&unix.S_IFMT != unix.S_IFREG || st.Mode&0o004 == 0 || st.Size > maxEtcFile {
 		return nil

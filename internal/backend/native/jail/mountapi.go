@@ -83,7 +83,7 @@ func filesystem(kind string, attrs int, options ...[2]string) (_ tree, err error
 	if err != nil {
 		return -1, err
 	}
-	defer unix.Close(fd) //nolint:errcheck // a context, done with
+	defer unix.Close(fd) // a context, done with
 	for _, o := range options {
 		if err := unix.FsconfigSetString(fd, o[0], o[1]); err != nil {
 			return -1, fmt.Errorf("%s=%s: %w", o[0], o[1], err)

@@ -123,7 +123,7 @@ func (b *builder) attach(t tree, target string) error {
 		t.drop()
 		return err
 	}
-	defer unix.Close(at) //nolint:errcheck // O_PATH
+	defer unix.Close(at) // O_PATH
 	if err := t.attach(at); err != nil {
 		return fmt.Errorf("mount at %s: %w", target, err)
 	}

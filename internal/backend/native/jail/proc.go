@@ -73,6 +73,6 @@ func (b *builder) over(t tree, rel string) error {
 		t.drop()
 		return err
 	}
-	defer unix.Close(at) //nolint:errcheck // O_PATH
+	defer unix.Close(at) // O_PATH
 	return t.attach(at)
 }
