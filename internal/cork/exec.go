@@ -75,7 +75,7 @@ func converse(st *wire.Stream, frames *wire.FrameWriter, ch *child) wire.Exit {
 	input.Wait()
 	// The reader of orders ends with the stream, and that with the exit: it is left to see its
 	// end by itself, bounded by the handler's deferred Close.
-	st.SetReadDeadline(past) // it always returns nil
+	_ = st.SetReadDeadline(past) // it always returns nil
 	orders.Wait()
 	return exitOf(ch.proc.status)
 }

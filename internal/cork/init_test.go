@@ -114,11 +114,12 @@ func spyMain() {
 			b := make([]byte, 1)
 			f, err := os.Open(p + "/" + name)
 			if err == nil {
-				if name == "mem" {
+				switch name {
+				case "mem":
 					_, err = f.ReadAt(b, int64(uintptr(unsafe.Pointer(&b[0]))))
-				} else if name == "map_files" {
+				case "map_files":
 					_, err = f.Readdirnames(1)
-				} else {
+				default:
 					_, err = f.Read(b)
 				}
 			}

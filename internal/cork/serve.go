@@ -108,7 +108,7 @@ func (s *server) probe(st *wire.Stream) {
 		return
 	}
 	var results []wire.ProbeResult
-	err := s.threads.confined(func() error {
+	err := s.threads.bounded(func() error {
 		s.table.mu.Lock() // nothing is reaped meanwhile
 		defer s.table.mu.Unlock()
 		results = s.cfg.Probe(req)

@@ -69,6 +69,21 @@ func (t *threads) confined(f func() error) error {
 	return <-done
 }
 
+// bounded is confined under the limits of a process too, which hold for all of cork meanwhile.
+func (t *threads) bounded(f func() error) error {
+	done := make(chan error, 1)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	go lockThread(func() {
+		err := t.confine() // which sets the limits
+		if err == nil {
+			err = f()
+		}
+		done <- err
+	})
+	return errors.Join(<-done, t.unbound())
+}
+
 func (t *threads) unbound() error {
 	if t.cfg.Unbound == nil {
 		return nil

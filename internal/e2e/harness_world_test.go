@@ -67,6 +67,10 @@ func enterAlone() error {
 	if err := everythingIsHere(); err != nil {
 		return fmt.Errorf("network: %w", err)
 	}
+	// One more device, as a host has.
+	if err := anyDevice(); err != nil {
+		return err
+	}
 	if err := unix.Prctl(unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0); err != nil {
 		return err
 	}
@@ -93,6 +97,20 @@ func enterWorld() error {
 	}
 	// The binary itself may lie in the /tmp that is no longer seen.
 	return fmt.Errorf("become the tests: %w", unix.Exec("/proc/self/exe", os.Args, env))
+}
+
+// anyDevice makes a network device of the first kind this kernel has.
+func anyDevice() error {
+	a := netlink.LinkAttrs{Name: "outside0"}
+	var errs []error
+	for _, l := range []netlink.Link{&netlink.Dummy{LinkAttrs: a}, &netlink.Veth{LinkAttrs: a, PeerName: "outside1"}, &netlink.Bridge{LinkAttrs: a}, &netlink.Ifb{LinkAttrs: a}} {
+		err := netlink.LinkAdd(l)
+		if err == nil {
+			return netlink.LinkSetUp(l)
+		}
+		errs = append(errs, fmt.Errorf("%s device: %w", l.Type(), err))
+	}
+	return errors.Join(errs...)
 }
 
 // everythingIsHere makes every address of both families local to the world.

@@ -126,7 +126,7 @@ func (r *raising) hostSide(ctx context.Context, ca *authority.Authority) (h host
 		return hostSide{err: err}
 	}
 	h.bait, h.err = selftest.Prepare(ctx, selftest.Options{
-		Dir: r.dir.Path(""), Limits: r.boot.Plan.Limits.PIDs > 0,
+		Dir: r.dir.Path(""), Limits: r.boot.Plan.Limits.PIDs > 0, PIDs: r.boot.Plan.Limits.PIDs,
 		Listed: func(name string) bool { return rules.Resolve(name).Allowed() },
 	})
 	if h.err != nil {

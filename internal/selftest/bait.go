@@ -30,6 +30,19 @@ type Options struct {
 	Listed func(name string) bool
 	// Limits is true when process and file limits are meant to be in force.
 	Limits bool
+	// PIDs is how many processes the bottle may have, 0 when that is not known.
+	PIDs int64
+}
+
+// pidsSlack is how many processes more than the bottle may have a limit may allow: a backend leaves
+// room for cork's own threads.
+const pidsSlack = 512
+
+func withSlack(pids int64) int64 {
+	if pids <= 0 {
+		return 0
+	}
+	return pids + pidsSlack
 }
 
 // ControlHost is the name that the egress engine answers itself. Nobody can own it: .internal is
@@ -60,6 +73,7 @@ func Prepare(ctx context.Context, o Options) (_ *Bait, err error) {
 		HostNonce:   rand.Text(),
 		Neighbours:  neighbours(),
 		Limits:      o.Limits,
+		PIDs:        withSlack(o.PIDs),
 	}}
 	defer func() {
 		if err != nil {

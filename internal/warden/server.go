@@ -133,7 +133,9 @@ func (s *Server) Serve(ctx context.Context, l *net.UnixListener) error {
 		close(s.closing)
 		closeStreams()
 		err = s.shutDown(h)
-		<-served // http.ErrServerClosed
+		if serr := <-served; !errors.Is(serr, http.ErrServerClosed) {
+			err = errors.Join(err, serr)
+		}
 	}
 	s.attaching.Wait()
 	return err

@@ -42,6 +42,8 @@ type ProbeRequest struct {
 	HostUnix []string `json:"host_unix"`
 	// Limits is true when memory, pids and cpu limits are meant to be in force.
 	Limits bool `json:"limits,omitempty"`
+	// PIDs is the highest limit on processes that may be in force; 0 means that any will do.
+	PIDs int64 `json:"pids,omitempty"`
 }
 
 // ProbeResult is one probe's outcome.

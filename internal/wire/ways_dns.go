@@ -100,7 +100,7 @@ func (d *datagrams) ReadFrom(p []byte) (int, net.Addr, error) {
 		end, moved := d.readEnd, d.moved
 		d.mu.Unlock()
 		n, from, err := d.readUntil(p, end, moved)
-		if err != errMoved {
+		if !errors.Is(err, errMoved) {
 			return n, from, err
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/claude-bottle/claude-bottle/internal/backend"
 	"github.com/claude-bottle/claude-bottle/internal/backend/native/cgroup"
@@ -37,7 +38,7 @@ func (*Backend) Found(ctx context.Context) ([]backend.Leftover, error) {
 			continue // not made by us
 		}
 		for _, dir := range l.Dirs {
-			out = append(out, backend.Leftover{ID: id, What: "cgroup " + dir})
+			out = append(out, backend.Leftover{ID: id, What: "cgroup " + dir, Idle: cgroup.Idle(dir, time.Now())})
 		}
 	}
 	return out, nil

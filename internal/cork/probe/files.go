@@ -41,8 +41,8 @@ func scratch(dir string) error {
 	if err != nil {
 		return err
 	}
-	defer unix.Close(fd)    // whether it was written is what counts
-	defer unix.Unlink(path) // made a moment ago, in a folder of the agent's own
+	defer unix.Close(fd)                     // whether it was written is what counts
+	defer func() { _ = unix.Unlink(path) }() // made a moment ago, in a folder of the agent's own
 	_, err = unix.Write(fd, []byte("probe"))
 	return err
 }
@@ -104,6 +104,9 @@ func hostTree(s *scene) finding {
 			return unclear(fmt.Sprintf("more than %d mounts", maxMounts))
 		}
 		at := strings.TrimSuffix(f[4], "/")
+		if unix.Access(at+"/", unix.X_OK) != nil {
+			continue // a file, or a folder the agent can't look into: nothing shows below it
+		}
 		for _, path := range s.req.HostFiles {
 			_, err := readFile(at+path, 1)
 			switch {

@@ -123,7 +123,8 @@ func limits(s *scene) (attack, control finding) {
 	if files.Max == unix.RLIM_INFINITY {
 		return leaked("open files are not limited"), control
 	}
-	if procs.Cur != unix.RLIM_INFINITY {
+	// Most hosts have some limit for everybody; the bottle's own is meant.
+	if procs.Cur != unix.RLIM_INFINITY && (s.req.PIDs <= 0 || procs.Cur <= uint64(s.req.PIDs)) {
 		return stopped(fmt.Sprintf("at most %d processes and %d open files", procs.Cur, files.Max)), control
 	}
 	for _, path := range []string{"/sys/fs/cgroup/pids.max", "/sys/fs/cgroup/pids/pids.max"} {
@@ -131,7 +132,7 @@ func limits(s *scene) (attack, control finding) {
 		if err != nil {
 			continue // not this version of control groups, or not shown in the bottle
 		}
-		if n, err := strconv.ParseUint(strings.TrimSpace(string(b)), 10, 63); err == nil {
+		if n, err := strconv.ParseUint(strings.TrimSpace(string(b)), 10, 63); err == nil && (s.req.PIDs <= 0 || n <= uint64(s.req.PIDs)) {
 			return stopped(fmt.Sprintf("at most %d processes by %s", n, path)), control
 		}
 	}

@@ -77,7 +77,7 @@ func ownSocket(name string, during func()) finding {
 		return unclear("own unix socket " + name + ": bind: " + errText(err))
 	}
 	if !strings.HasPrefix(name, "@") {
-		defer unix.Unlink(name) // made a moment ago, by us
+		defer func() { _ = unix.Unlink(name) }() // made a moment ago, by us
 	}
 	if err := unix.Listen(fd, 1); err != nil {
 		return unclear("own unix socket " + name + ": listen: " + errText(err))

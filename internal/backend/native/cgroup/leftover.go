@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"time"
 )
 
 // Names returns the groups of ours there are, in any hierarchy, sorted, each with its folders.
@@ -39,6 +40,21 @@ func (l Layout) Names() []Left {
 type Left struct {
 	Name string
 	Dirs []string
+}
+
+// idleAge is how old an empty group must be before it counts as nobody's: one that is younger may
+// be about to get its first process.
+const idleAge = time.Minute
+
+// Idle reports whether the group's folder dir holds no process now and was made long enough ago
+// not to belong to a bottle that is being made. When in doubt it isn't idle.
+func Idle(dir string, now time.Time) bool {
+	info, err := os.Stat(dir)
+	if err != nil || now.Sub(info.ModTime()) < idleAge {
+		return false
+	}
+	procs, err := os.ReadFile(filepath.Join(dir, "cgroup.procs"))
+	return err == nil && len(procs) == 0
 }
 
 // Open returns the group called name to remove it; it may hold nothing at all.

@@ -2,6 +2,8 @@
 package installtest
 
 import (
+	"context"
+	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
@@ -23,16 +25,25 @@ const (
 // Find returns the real program of the named template and fails the test when it can't be had.
 func Find(tb testing.TB, template string) install.Program {
 	tb.Helper()
-	t, err := provider.Get(template)
+	p, err := Program(tb.Context(), template, func(line string) { tb.Log(line) })
 	if err != nil {
 		tb.Fatal(err)
+	}
+	return p
+}
+
+// Program is Find for what is no test; say gets the lines of an install.
+func Program(ctx context.Context, template string, say func(line string)) (install.Program, error) {
+	t, err := provider.Get(template)
+	if err != nil {
+		return install.Program{}, err
 	}
 	o := install.Options{
 		PATH:      os.Getenv("PATH"),
 		Cache:     os.Getenv(Cache),
 		Env:       os.Environ(),
 		CacheOnly: true,
-		Progress:  func(e progress.Event) { tb.Log(e.Line) },
+		Progress:  func(e progress.Event) { say(e.Line) },
 	}
 	if dir := os.Getenv(Programs); dir != "" {
 		o.CacheOnly = false
@@ -41,13 +52,13 @@ func Find(tb testing.TB, template string) install.Program {
 	if o.Cache == "" {
 		user, err := os.UserCacheDir()
 		if err != nil {
-			tb.Fatalf("%s is not set and there is no cache folder: %v", Cache, err)
+			return install.Program{}, fmt.Errorf("%s is not set and there is no cache folder: %w", Cache, err)
 		}
 		o.Cache = filepath.Join(user, "claude-bottle-test", "programs")
 	}
-	p, err := install.Find(tb.Context(), t, o)
+	p, err := install.Find(ctx, t, o)
 	if err != nil {
-		tb.Fatalf("the real %s is needed: %v", template, err)
+		return p, fmt.Errorf("the real %s is needed: %w", template, err)
 	}
-	return p
+	return p, nil
 }
