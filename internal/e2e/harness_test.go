@@ -71,7 +71,7 @@ func outside() (code int, err error) {
 	if err := errors.Join(os.Mkdir(inside, 0o755), os.Chmod(inside, 0o777|os.ModeSticky), os.Mkdir(filepath.Join(inside, "bin"), 0o755)); err != nil {
 		return 1, err
 	}
-	if err := build(filepath.Join(inside, "bin")); err != nil {
+	if err := errors.Join(findPrograms(inside), build(filepath.Join(inside, "bin"))); err != nil {
 		return 1, err
 	}
 	cmd, err := worldCommand(inside)

@@ -144,7 +144,10 @@ func ownFiles(tmp string) error {
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		return fmt.Errorf("private mounts: %w", err)
 	}
-	if err := unix.Mount(tmp, "/tmp", "", unix.MS_BIND, ""); err != nil {
+	if err := showPrograms(tmp); err != nil {
+		return err
+	}
+	if err := unix.Mount(tmp, "/tmp", "", unix.MS_BIND|unix.MS_REC, ""); err != nil {
 		return fmt.Errorf("own /tmp: %w", err)
 	}
 	const conf = "/tmp/resolv.conf"

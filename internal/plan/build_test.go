@@ -110,7 +110,7 @@ func TestAPlanHoldsWhatWasAskedFor(t *testing.T) {
 	m := frontmatters("skills: [review]\ngit-gate: {user: {name: Robot}}", `
 env: {CI: "1", COPY: "${HOST_VALUE}", ASK: "?which"}
 git-gate: {user: {email: me@example.org}}
-egress: {routes: [{host: proxy.golang.org, matches: [{methods: [get]}]}]}
+egress: {routes: [{host: docs.python.org, matches: [{methods: [get]}]}]}
 limits: {memory: 2GiB, disk: none}`)
 	p := build(t, m, plan.Request{Label: "fix it", Color: "blue", Prompt: "go\non", Cwd: "/src/project/", Args: []string{"--x"}}, host(oauth, "HOST_VALUE="))
 	if p.V != 1 || !strings.HasPrefix(p.ID.String(), "worker-") || p.Backend != "native" || p.Label != "fix it" || p.Color != "blue" || p.Prompt != "go\non" {
@@ -128,7 +128,7 @@ limits: {memory: 2GiB, disk: none}`)
 	same(t, "git", p.Git, plan.GitUser{Name: "Robot", NameFrom: "agent", Email: "me@example.org", EmailFrom: "bottle"})
 	same(t, "limits", p.Limits, backend.Limits{Memory: 2 << 30, PIDs: 1024, Tmp: 1 << 30})
 	same(t, "copy", p.Workspace.CopyOf, "/src/project")
-	same(t, "hosts", p.Hosts(), []string{"api.anthropic.com", "proxy.golang.org"})
+	same(t, "hosts", p.Hosts(), []string{"api.anthropic.com", "docs.python.org"})
 	same(t, "stops", p.Stops(), []plan.Note(nil))
 	same(t, "infos", notes(p, plan.Info), []string{"the limit on pids is not enforced here: no pids controller is delegated to you"})
 

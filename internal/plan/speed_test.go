@@ -39,7 +39,7 @@ git-gate: {user: {name: Ada, email: ada@example.org}}
 limits: {memory: 2GiB, pids: 500}
 egress:
   routes:
-    - {host: proxy.golang.org, matches: [{methods: [GET, HEAD]}]}
+    - {host: docs.python.org, matches: [{methods: [GET, HEAD]}]}
     - {host: "*.example.org", ports: [443, 8443], networks: [10.1.0.0/16]}
     - host: api.example.org
       matches: [{methods: [POST], paths: [{type: prefix, value: /v1}, {type: regex, value: "/v[0-9]+/x"}]}]

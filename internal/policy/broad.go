@@ -72,7 +72,6 @@ func takesUploads(h Host) string {
 		"amazonaws.com":         "a cloud's storage and APIs",
 		"googleapis.com":        "a cloud's storage and APIs",
 		"core.windows.net":      "a cloud's storage and APIs",
-		"registry.npmjs.org":    "a package registry",
 		"upload.pypi.org":       "a package registry",
 		"crates.io":             "a package registry",
 		"hooks.slack.com":       "a chat service",

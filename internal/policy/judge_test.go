@@ -211,7 +211,7 @@ func TestOverBroadRulesAreMarked(t *testing.T) {
 		"code host, reading":    {Route{Host: host(t, "api.github.com"), Matches: []Match{{Methods: []string{"GET"}}}}, false},
 		"code host, one repo":   {Route{Host: host(t, "api.github.com"), Matches: paths(PathPrefix, "/repos/me/x", "POST")}, false},
 		"code host, everywhere": {Route{Host: host(t, "api.github.com"), Matches: paths(PathPrefix, "/", "POST")}, true},
-		"wildcard over one":     {Route{Host: host(t, "*.npmjs.org")}, true},
+		"wildcard over one":     {Route{Host: host(t, "*.crates.io")}, true},
 		"any regex":             {Route{Host: host(t, "docs.test"), Matches: paths(PathRegex, ".*")}, true},
 		"any anchored regex":    {Route{Host: host(t, "docs.test"), Matches: paths(PathRegex, "^/.*$")}, true},
 		"narrow regex":          {Route{Host: host(t, "docs.test"), Matches: paths(PathRegex, "/v[0-9]+/.*")}, false},
