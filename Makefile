@@ -5,7 +5,7 @@ LDFLAGS := -s -w -X github.com/claude-bottle/claude-bottle/internal/cli.version=
 BIN     := bin/claude-bottle
 export CGO_ENABLED = 0
 
-.PHONY: build install demo test bench fuzz lint docs clean
+.PHONY: build install demo test bench fuzz lint docs picture clean
 
 build: ## one static binary in bin/
 	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN) ./cmd/claude-bottle
@@ -33,3 +33,6 @@ docs: ## regenerate the generated parts of docs/
 
 clean:
 	rm -rf bin dist
+
+picture: build ## the README's picture, from a real run
+	script -qec "$(BIN) demo" /dev/null | tr -d '\r' | $(GO) run ./internal/picture > docs/demo.svg

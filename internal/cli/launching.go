@@ -63,6 +63,10 @@ func (a *app) bringUp(ctx context.Context, p preflight, quiet, unattended bool) 
 	case end == nil:
 		return nil, withHint(fmt.Errorf("bottle %s: its warden ended in the middle of the launch", h.ID), "claude-bottle logs %s --launch", h.ID)
 	case !end.OK:
+		// Whoever reads the words finds the bottle gone.
+		if err := a.waitGone(ctx, h.Dir); err != nil {
+			return nil, errors.Join(launchError(h.ID.String(), *end), err)
+		}
 		return nil, launchError(h.ID.String(), *end)
 	}
 	return h, nil

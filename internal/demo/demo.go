@@ -51,6 +51,7 @@ type show struct {
 	key   secret.Value
 	api   *standin.API
 	agent bool // a real Claude Code; false is a scripted shell
+	acts  []act
 	stage stage
 	said  string // the agent's standard output
 }
@@ -67,6 +68,9 @@ func Run(ctx context.Context, o Options) (err error) {
 	}
 	s := &show{Options: o, dir: dir, key: secret.New("sk-ant-api03-demo-" + rand.Text()), stage: stage{outputs: map[int]string{}}}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+
+	_, noCurl := os.Stat("/usr/bin/curl") // where the bottle has it, too
+	s.acts = play(noCurl == nil)
 
 	s.title("A real agent in a real bottle, offline")
 	s.say("The model is a stand-in inside this binary; everything else is what every launch does.")
@@ -125,7 +129,7 @@ func (s *show) launch(ctx context.Context, model *standin.Server) (*launch.Handl
 	m := manifest.Load(os.DirFS(s.dir), s.dir, nil, "")
 	instruction := prompt
 	if !s.agent {
-		instruction = shellScript()
+		instruction = s.shellScript()
 	}
 	p, err := plan.Build(m, plan.Request{Agent: "genie", Prompt: instruction, Headless: true}, plan.Host{
 		LookupEnv: func(name string) (string, bool) { return "is set", name == credentialVar },

@@ -15,6 +15,9 @@ const (
 	searchPath  = backend.Programs + "/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 )
 
+// loginPath restores for login shells what /etc/profile of many systems resets.
+const loginPath = "export PATH=\"" + backend.Programs + "/bin:$PATH\"\n"
+
 // trustAliases are the bundle's names on other systems; programs built there look for them.
 var trustAliases = []string{
 	trustBundle,

@@ -46,7 +46,7 @@ type hinted interface {
 // launchFailed records why there is no bottle and tells whoever follows the launch. It returns
 // nil: the failure is told, and the warden itself did its work.
 func (k *keeper) launchFailed(cause error) error {
-	end := progress.End{Error: inert.Text(cause.Error(), 8<<10)}
+	end := progress.End{Error: inert.Lines(cause.Error(), 8<<10)}
 	if h, ok := errors.AsType[hinted](cause); ok {
 		end.Hint = h.Hint()
 	}
@@ -64,7 +64,7 @@ func (k *keeper) launchFailed(cause error) error {
 // operator's work isn't in it.
 func (k *keeper) settle(exit *wire.Exit, reason string, cause error) (remove bool, err error) {
 	if reason == "" && cause != nil {
-		reason = inert.Text(cause.Error(), 8<<10)
+		reason = inert.Lines(cause.Error(), 8<<10)
 	}
 	err = k.note(func(m *state.Metadata) error {
 		now := time.Now()

@@ -130,7 +130,7 @@ func startWarden(ctx context.Context, o Options, dir *state.Dir) error {
 	}
 	if errors.Is(err, io.EOF) { // it died without a word on the pipe; its log has the words
 		text, _ := os.ReadFile(log.Name())
-		return fmt.Errorf("the bottle's warden ended before it was ready: %s", inert.Text(lastLines(string(text)), 2000))
+		return fmt.Errorf("the bottle's warden ended before it was ready: %s", inert.Lines(lastLines(string(text)), 2000))
 	}
 	return err
 }

@@ -153,7 +153,7 @@ func (r *raising) start(ctx context.Context, ca *authority.Authority, program in
 		}
 		mounts = append(mounts, backend.Mount{Source: r.dir.Path(name), Target: target, Writable: true})
 	}
-	files := make([]backend.File, 0, len(trustAliases))
+	files := []backend.File{{Path: "/etc/profile.d/claude-bottle.sh", Mode: 0o644, Data: []byte(loginPath)}}
 	for _, path := range trustAliases {
 		files = append(files, backend.File{Path: path, Mode: 0o644, Data: ca.PEM()})
 	}
@@ -194,6 +194,9 @@ func (r *raising) prove(ctx context.Context, up *bottleUp, bait *selftest.Bait) 
 	}
 	up.probes = results
 	up.summary, err = selftest.Judge(results, bait)
+	if cerr := bait.Close(); cerr != nil { // it has served; teardown closes it again when we don't come here
+		err = errors.Join(err, cerr)
+	}
 	r.report.Line(stepSelfTest, up.summary.String())
 	r.audit.Append(audit.Event{Kind: audit.KindSelfTest, Verdict: verdict(err), Text: up.summary.String()})
 	record := selftest.NewRecord(time.Now(), results, bait, up.summary, err)

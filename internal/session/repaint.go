@@ -58,7 +58,7 @@ func (s *screen) appendRows(b []byte, g *grid) []byte {
 func (s *screen) appendState(b []byte) []byte {
 	g := s.active
 	b = appendKitty(b, g)
-	b = fmt.Appendf(b, "\x1b]2;%s\x1b\\", s.title)
+	b = append(append(append(b, escape.Title...), s.title...), escape.StringEnd...)
 	if g.top != 0 || g.bot != s.rows {
 		b = fmt.Appendf(b, "\x1b[%d;%dr", g.top+1, g.bot)
 	}

@@ -7,6 +7,8 @@ import (
 
 	uv "github.com/charmbracelet/ultraviolet"
 	"github.com/charmbracelet/x/vt"
+
+	"github.com/claude-bottle/claude-bottle/internal/session/escape"
 )
 
 // feedSize is how much an emulator gets at once: small, so that what scrolls off in between can be
@@ -76,8 +78,25 @@ func (s *screen) inAlt() bool { return s.active == s.alt && s.alt != nil }
 // write shows p, which an escape.Filter let through, and returns the answers to the questions in
 // it.
 func (s *screen) write(p []byte) (answers []byte) {
-	const alt = "\x1b[?1049" // as escape.AltOn and AltOff spell it
 	s.answers, s.used = nil, true
+	for {
+		before, rest, ok := bytes.Cut(p, []byte(escape.Title))
+		title, after, ended := bytes.Cut(rest, []byte(escape.StringEnd))
+		if !ok || !ended {
+			break
+		}
+		// The emulator doesn't get to see it: it would end it at a byte 0x9c, in the middle of the
+		// characters programs like to begin their titles with, and print the rest.
+		s.show(before)
+		s.title, p = string(title), after
+	}
+	s.show(p)
+	return s.answers
+}
+
+// show writes what is not a title.
+func (s *screen) show(p []byte) {
+	const alt = "\x1b[?1049" // as escape.AltOn and AltOff spell it
 	for {
 		i := bytes.Index(p, []byte(alt))
 		if i < 0 || i+len(alt) >= len(p) {
@@ -88,7 +107,6 @@ func (s *screen) write(p []byte) (answers []byte) {
 		p = p[i+len(alt)+1:]
 	}
 	s.feed(p)
-	return s.answers
 }
 
 // feed gives p to the active emulator.

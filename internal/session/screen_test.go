@@ -119,3 +119,16 @@ func FuzzScreen(f *testing.F) {
 		}
 	})
 }
+
+// Characters of a title hold the byte that is a string's end for 8-bit terminals.
+func TestTitlesAreNotPrinted(t *testing.T) {
+	t.Parallel()
+	s := newScreen(3, 30)
+	s.write([]byte("before \x1b]2;✳ lamp\x1b\\after\x1b]2;✓ done\x1b\\"))
+	if got := strings.TrimSpace(s.main.emu.String()); got != "before after" || s.title != "✓ done" {
+		t.Errorf("the screen shows %q, the title is %q", got, s.title)
+	}
+	if paint := string(s.repaint(false, 3)); !strings.Contains(paint, "\x1b]2;✓ done\x1b\\") {
+		t.Errorf("the repaint has no title: %q", paint)
+	}
+}

@@ -49,10 +49,6 @@ func (s *screen) trackPen(g *grid) {
 		}
 		return false
 	})
-	g.emu.RegisterOscHandler(2, func(data []byte) bool {
-		_, s.title, _ = strings.Cut(string(data), ";")
-		return true
-	})
 	g.emu.RegisterEscHandler('7', func() bool { g.save(); return false })
 	g.emu.RegisterEscHandler('8', func() bool { g.restoreSaved(); return false })
 	for _, set := range []byte("AB0") {

@@ -10,7 +10,11 @@ const (
 	maxLink  = 2048
 )
 
-const terminator = "\x1b\\"
+// How a Filter spells a title: Title, the text, StringEnd.
+const (
+	Title     = "\x1b]2;"
+	StringEnd = "\x1b\\"
+)
 
 // operating handles a whole OSC string: titles, links, and questions after colours. Not passed:
 // the clipboard (52), colours set, notifications, working folder, fonts, file transfer.
@@ -18,19 +22,19 @@ func (f *Filter) operating(dst, body []byte) []byte {
 	number, rest, _ := bytes.Cut(body, []byte{';'})
 	switch string(number) {
 	case "0", "2":
-		dst = append(dst, "\x1b]2;"...)
+		dst = append(dst, Title...)
 		dst = append(dst, inertTitle(rest, maxTitle)...)
-		return append(dst, terminator...)
+		return append(dst, StringEnd...)
 	case "8":
 		return link(dst, rest)
 	case "10", "11", "12":
 		if string(rest) == "?" {
-			return f.query(dst, "\x1b]", string(number), ";?", terminator)
+			return f.query(dst, "\x1b]", string(number), ";?", StringEnd)
 		}
 	case "4":
 		index, ask, _ := bytes.Cut(rest, []byte{';'})
 		if string(ask) == "?" && len(index) > 0 && len(index) <= 3 && single(string(index)) {
-			return f.query(dst, "\x1b]4;", string(index), ";?", terminator)
+			return f.query(dst, "\x1b]4;", string(index), ";?", StringEnd)
 		}
 	}
 	return dst
@@ -48,7 +52,7 @@ func link(dst, rest []byte) []byte {
 	dst = append(dst, params...)
 	dst = append(dst, ';')
 	dst = append(dst, url...)
-	return append(dst, terminator...)
+	return append(dst, StringEnd...)
 }
 
 func printableASCII(b []byte) bool {
