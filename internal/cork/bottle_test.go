@@ -135,7 +135,7 @@ func corkMain() {
 	}
 	cfg := cork.Config{
 		Confine: func() error { return becomeAgent(uid) },
-		Probe:   probeMain,
+		Probes:  []func(wire.ProbeRequest) []wire.ProbeResult{probeMain},
 	}
 	for _, a := range os.Args[3:] {
 		switch a {

@@ -3,7 +3,7 @@
 // and kills everything when the wire ends.
 //
 //	session := wire.NewSession(conn, wire.Cork)
-//	err := cork.Serve(ctx, session, cork.Config{Confine: confine, Probe: probe.Run})
+//	err := cork.Serve(ctx, session, cork.Config{Confine: confine, Probes: probe.Parts()})
 //
 // Whatever it does at the agent's places it does with the agent's rights: programs are started
 // from, and files are touched on, threads that Config.Confine has confined for good, so the

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 
 	"github.com/claude-bottle/claude-bottle/internal/wire"
 )
@@ -22,9 +23,10 @@ type Config struct {
 	// thread, on this process for the moment a program is started, and take them off again. They
 	// are called on unconfined threads, never twice at once. Unbound is also called after Confine.
 	Bound, Unbound func() error
-	// Probe runs the launch self-test; it is called on a confined thread while nothing is reaped,
-	// so that it may start and wait for processes itself. Nil refuses the request.
-	Probe func(wire.ProbeRequest) []wire.ProbeResult
+	// Probes are the parts of the launch self-test. They are called at the same time, each on a
+	// confined thread of its own, while nothing is reaped, so that they may start and wait for
+	// processes themselves. The report is their results in this order. None refuses the request.
+	Probes []func(wire.ProbeRequest) []wire.ProbeResult
 	// MaxCommands bounds the commands running at a time; 0 means 64.
 	MaxCommands int
 }
@@ -103,19 +105,20 @@ func (s *server) probe(st *wire.Stream) {
 		st.Reset(err.Error())
 		return
 	}
-	if s.cfg.Probe == nil {
+	if len(s.cfg.Probes) == 0 {
 		st.Reset("this cork has no self-test")
 		return
 	}
-	var results []wire.ProbeResult
-	err := s.threads.bounded(func() error {
-		s.table.mu.Lock() // nothing is reaped meanwhile
-		defer s.table.mu.Unlock()
-		results = s.cfg.Probe(req)
-		return nil
-	})
+	results := make([][]wire.ProbeResult, len(s.cfg.Probes))
+	parts := make([]func(), len(s.cfg.Probes))
+	for i, probe := range s.cfg.Probes {
+		parts[i] = func() { results[i] = probe(req) }
+	}
+	s.table.mu.Lock() // nothing is reaped meanwhile
+	err := s.threads.bounded(parts)
+	s.table.mu.Unlock()
 	if err == nil {
-		err = json.NewEncoder(st).Encode(results)
+		err = json.NewEncoder(st).Encode(slices.Concat(results...))
 	}
 	if err != nil {
 		st.Reset(err.Error())

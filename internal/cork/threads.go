@@ -69,19 +69,26 @@ func (t *threads) confined(f func() error) error {
 	return <-done
 }
 
-// bounded is confined under the limits of a process too, which hold for all of cork meanwhile.
-func (t *threads) bounded(f func() error) error {
-	done := make(chan error, 1)
+// bounded runs all parts at the same time, each on a new confined thread, under the limits of a
+// process too, which hold for all of cork meanwhile.
+func (t *threads) bounded(parts []func()) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	go lockThread(func() {
-		err := t.confine() // which sets the limits
-		if err == nil {
-			err = f()
-		}
-		done <- err
-	})
-	return errors.Join(<-done, t.unbound())
+	done := make(chan error, len(parts))
+	for _, part := range parts {
+		go lockThread(func() {
+			err := t.confine() // which sets the limits
+			if err == nil {
+				part()
+			}
+			done <- err
+		})
+	}
+	var err error
+	for range parts {
+		err = errors.Join(err, <-done)
+	}
+	return errors.Join(err, t.unbound())
 }
 
 func (t *threads) unbound() error {

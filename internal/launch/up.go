@@ -164,16 +164,19 @@ func (r *raising) start(ctx context.Context, ca *authority.Authority, program in
 	if err != nil {
 		return nil, err
 	}
-	r.undo.Add(func() error {
-		ctx, cancel := context.WithTimeout(context.Background(), stopWait)
-		defer cancel()
-		return bottle.Stop(ctx)
-	})
+	r.undo.Add(func() error { return stopBottle(bottle) })
 	return bottle, nil
 }
 
 // stopWait bounds how long the backend may take to make a bottle disappear.
 const stopWait = 20 * time.Second
+
+// stopBottle ends everything in b and waits for that, whatever else has ended already.
+func stopBottle(b backend.Bottle) error {
+	ctx, cancel := context.WithTimeout(context.Background(), stopWait)
+	defer cancel()
+	return b.Stop(ctx)
+}
 
 // serve runs the engine over the bottle's ways out until teardown, which waits for it.
 func (r *raising) serve(engine *egress.Engine, b backend.Bottle) {

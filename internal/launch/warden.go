@@ -128,9 +128,10 @@ func (k *keeper) live(ctx context.Context) (remove bool, err error) {
 		_, _ = fmt.Fprintf(log, "%s %-10s %s\n", e.Time.Format("15:04:05.000"), e.Step, e.Line) // a full disk must not end a launch that needs none
 		k.server.Progress().Add(e)
 	}}
-	if err := errors.Join(k.note(func(m *state.Metadata) error { m.WardenPID = os.Getpid(); return nil }), r.keep(state.PlanFile, k.boot.Plan)); err != nil {
-		return false, k.launchFailed(err)
-	}
+	noted := make(chan error, 1)
+	go func() { // beside the launch, which needs none of it
+		noted <- errors.Join(k.note(func(m *state.Metadata) error { m.WardenPID = os.Getpid(); return nil }), r.keep(state.PlanFile, k.boot.Plan))
+	}()
 	// A stop during the launch ends the launch.
 	go func() {
 		select {
@@ -145,7 +146,7 @@ func (k *keeper) live(ctx context.Context) (remove bool, err error) {
 	up, err := r.up(launching)
 	stopAbort()
 	abort(nil)
-	if err != nil {
+	if err = errors.Join(err, <-noted); err != nil {
 		return false, k.launchFailed(errors.Join(err, undo.Run()))
 	}
 	k.setUp(up)
@@ -185,7 +186,11 @@ func (k *keeper) attend(ctx context.Context, up *bottleUp) (exit *wire.Exit, rea
 	<-watched
 	if err == nil {
 		exit = &got
+		// What the agent left running ends while its end is being fetched.
+		stopped := make(chan error, 1)
+		go func() { stopped <- stopBottle(up.bottle) }()
 		k.deliver(s)
+		<-stopped // teardown stops it again, and tells
 	}
 	if err != nil && k.stop.reason() == "" {
 		// The wire is gone. The bottle says why, as soon as all of it is gone too.
@@ -242,9 +247,7 @@ func (k *keeper) watch(ctx context.Context, up *bottleUp, s *session.Session, en
 	case <-s.Done():
 	case <-time.After(k.stop.grace()):
 	}
-	stopCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopWait)
-	defer cancel()
-	_ = up.bottle.Stop(stopCtx) // teardown stops it again and tells
+	_ = stopBottle(up.bottle) // teardown stops it again, and tells
 	select {
 	case <-s.Done():
 	case <-time.After(time.Second):

@@ -55,7 +55,7 @@ func runCork() error {
 		},
 		Bound:   func() error { return confine.Bound(policy) },
 		Unbound: confine.Unbound,
-		Probe:   probe.Run,
+		Probes:  probe.Parts(),
 	})
 }
 

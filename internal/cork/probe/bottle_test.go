@@ -96,7 +96,9 @@ func live(o order) (report, error) {
 			}
 		}
 		began := time.Now()
-		r.Results = probe.Run(o.Request)
+		for _, part := range probe.Parts() {
+			r.Results = append(r.Results, part(o.Request)...)
+		}
 		r.Took = time.Since(began)
 		done <- nil
 	})

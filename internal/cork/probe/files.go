@@ -120,8 +120,8 @@ func hostTree(s *scene) finding {
 	return stopped(fmt.Sprintf("%d mounts without it", seen))
 }
 
-func rootReadonly(*scene) (attack, control finding) {
-	control = writable()
+func rootReadonly(s *scene) (attack, control finding) {
+	control = s.writable()
 	dirs := []string{"/", "/usr", "/usr/bin", "/usr/local/bin", "/lib", "/etc", "/var", "/opt", backend.Programs, "/root", "/boot"}
 	for _, dir := range dirs {
 		err := scratch(dir)
@@ -166,8 +166,8 @@ func isNull(fd int) bool {
 	return unix.Fstat(fd, &st) == nil && st.Mode&unix.S_IFMT == unix.S_IFCHR && st.Rdev == unix.Mkdev(1, 3)
 }
 
-func procSys(*scene) (attack, control finding) {
-	control = writable()
+func procSys(s *scene) (attack, control finding) {
+	control = s.writable()
 	paths := []string{
 		"/proc/sys/kernel/core_pattern", "/proc/sys/kernel/modprobe", "/proc/sys/kernel/hostname", "/proc/sys/kernel/sysrq",
 		"/proc/sys/vm/drop_caches", "/proc/sys/vm/panic_on_oom", "/proc/sys/fs/binfmt_misc/register", "/proc/sys/net/ipv4/ip_forward",
@@ -220,8 +220,8 @@ func procMasked(*scene) (attack, control finding) {
 }
 
 // sysReadonly expects /sys absent, empty or read-only, whatever the agent's uid could do in it.
-func sysReadonly(*scene) (attack, control finding) {
-	control = writable()
+func sysReadonly(s *scene) (attack, control finding) {
+	control = s.writable()
 	for _, path := range []string{"/sys", "/sys/fs/cgroup", "/sys/kernel/debug", "/sys/kernel/tracing", "/sys/firmware/efi/efivars"} {
 		if f := readOnlyMount(path); f.leak {
 			if err := scratch(path); err != nil && denies(err) && !kernelTree(path) {

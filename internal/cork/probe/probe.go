@@ -21,26 +21,37 @@ import (
 // bound is wide because a busy host is no leak.
 const patience = 5 * time.Second
 
-// Run tries every probe and returns one result for each, in a fixed order. The caller has locked
-// its goroutine to a thread and confined that thread for good; Run starts no goroutine and leaves
-// no file, socket or process behind.
-func Run(req wire.ProbeRequest) []wire.ProbeResult {
+// Parts are the two halves of the self-test, to be run at the same time: while the engine thinks
+// about what one half asked it, the other tries the kernel. Each is called on a goroutine of its
+// own that is locked to a thread confined for good; it starts no goroutine and leaves no file,
+// socket or process behind. The results of the first, then those of the second, are the report.
+func Parts() []func(wire.ProbeRequest) []wire.ProbeResult {
+	return []func(wire.ProbeRequest) []wire.ProbeResult{network, local}
+}
+
+// network tries the ways out.
+func network(req wire.ProbeRequest) []wire.ProbeResult {
 	s := newScene(req)
-	network := networkProbes(s)
-	var kernel, local []wire.ProbeResult
-	s.converse(network, time.Now().Add(patience), func() {
-		kernel = kernelProbes(s)
-		for _, p := range localProbes {
-			began := time.Now()
-			attack, control := p.try(s)
-			local = append(local, result(p.name, attack, control, time.Since(began)))
-		}
-	})
-	results := make([]wire.ProbeResult, 0, len(network)+len(local)+len(kernel))
-	for _, p := range network {
+	probes := networkProbes(s)
+	s.converse(probes, time.Now().Add(patience))
+	results := make([]wire.ProbeResult, 0, len(probes))
+	for _, p := range probes {
 		results = append(results, p.result())
 	}
-	return append(append(results, local...), kernel...)
+	return results
+}
+
+// local tries everything that needs no answer from outside.
+func local(req wire.ProbeRequest) []wire.ProbeResult {
+	s := newScene(req)
+	kernel := kernelProbes(s)
+	results := make([]wire.ProbeResult, 0, len(localProbes)+len(kernel))
+	for _, p := range localProbes {
+		began := time.Now()
+		attack, control := p.try(s)
+		results = append(results, result(p.name, attack, control, time.Since(began)))
+	}
+	return append(results, kernel...)
 }
 
 // finding is what came of one side of a probe, in words.

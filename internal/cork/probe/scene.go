@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"errors"
 	"strings"
+	"sync"
 
 	"golang.org/x/sys/unix"
 
@@ -17,10 +18,11 @@ type scene struct {
 	req      wire.ProbeRequest
 	unlisted string
 	status   map[string]string // /proc/thread-self/status; nil when it can't be read
+	writable func() finding    // the control of everything that must not be writable, tried once
 }
 
 func newScene(req wire.ProbeRequest) *scene {
-	s := &scene{req: req, unlisted: req.Unlisted}
+	s := &scene{req: req, unlisted: req.Unlisted, writable: sync.OnceValue(writable)}
 	if s.unlisted == "" {
 		s.unlisted = "example.com"
 	}

@@ -5,7 +5,6 @@ package probe
 import (
 	"errors"
 	"net/netip"
-	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -201,15 +200,8 @@ func (t *talk) read() {
 	}
 }
 
-// askedRounds is the number of polls after which every question is on its way and only the engine
-// is at work.
-const askedRounds = 2
-
-// converse runs every talk of the probes, all at once, until each is over or the deadline came. It
-// calls meanwhile once, while the engine thinks.
-func (s *scene) converse(probes []*networkProbe, deadline time.Time, meanwhile func()) {
-	once := sync.OnceFunc(meanwhile)
-	defer once()
+// converse runs every talk of the probes, all at once, until each is over or the deadline came.
+func (s *scene) converse(probes []*networkProbe, deadline time.Time) {
 	var talks []*talk
 	seen := map[*talk]bool{}
 	for _, p := range probes {
@@ -222,10 +214,7 @@ func (s *scene) converse(probes []*networkProbe, deadline time.Time, meanwhile f
 	}
 	fds := make([]unix.PollFd, 0, len(talks))
 	live := make([]*talk, 0, len(talks))
-	for round := 0; ; round++ {
-		if round == askedRounds {
-			once()
-		}
+	for {
 		now := time.Now()
 		fds, live = fds[:0], live[:0]
 		waiting := false
