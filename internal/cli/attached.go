@@ -29,7 +29,11 @@ func (a *app) attachTo(ctx context.Context, c *client.Client, dir *state.Dir) er
 		putf(a.sys.Stderr, "left %s running; back to it: claude-bottle attach %s\n", dir.ID(), dir.ID())
 		return nil
 	}
-	return errors.Join(agentEnded(*r.Exit), a.waitGone(ctx, dir))
+	if err := a.waitGone(ctx, dir); err != nil {
+		return errors.Join(agentEnded(*r.Exit), err)
+	}
+	a.tellKept(dir)
+	return agentEnded(*r.Exit)
 }
 
 // epitaph is how a bottle whose session broke off ended, as far as its warden came to write it

@@ -3,17 +3,20 @@ package cli
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"strings"
 
 	"github.com/claude-bottle/claude-bottle/internal/audit"
+	"github.com/claude-bottle/claude-bottle/internal/policy"
 	"github.com/claude-bottle/claude-bottle/internal/state"
 )
 
 // auditLog prints a bottle's audit lines: as recorded, or one readable line each.
 func (a *app) auditLog(ctx context.Context, dir *state.Dir, o logsOptions) error {
-	st := a.sys.styleFor(a.sys.Stdout)
-	return a.tail(ctx, dir, state.AuditFile, o.follow, func(line []byte) error {
+	view := auditView{w: a.sys.Stdout, st: a.sys.styleFor(a.sys.Stdout)}
+	err := a.tail(ctx, dir, state.AuditFile, o.follow, func(line []byte) error {
 		var e audit.Event
 		if err := json.Unmarshal(line, &e); err != nil {
 			return fmt.Errorf("%s: a line is no audit event: %w", dir.Path(state.AuditFile), err)
@@ -23,9 +26,50 @@ func (a *app) auditLog(ctx context.Context, dir *state.Dir, o logsOptions) error
 			// us holds no raw control characters.
 			return json.NewEncoder(a.sys.Stdout).Encode(e)
 		}
-		_, err := fmt.Fprintln(a.sys.Stdout, auditLine(st, e))
-		return err
+		return view.show(e)
 	})
+	return errors.Join(err, view.release())
+}
+
+// auditView is the audit log for a person. What comes before the self-test's result is its own
+// knocking on every door: it is held back, and shown only where the result is not good.
+type auditView struct {
+	w      io.Writer
+	st     style
+	tested bool
+	held   []audit.Event
+}
+
+func (v *auditView) show(e audit.Event) error {
+	if !v.tested && e.Verdict != "" && e.Kind != audit.KindSelfTest {
+		v.held = append(v.held, e)
+		return nil
+	}
+	if e.Kind == audit.KindSelfTest && !v.tested {
+		v.tested = true
+		if e.Verdict == policy.Allow.String() {
+			if n := len(v.held); n > 0 {
+				e.Text = fmt.Sprintf("%s (--json shows its %s)", e.Text, count(n, "request", "requests"))
+			}
+			v.held = nil
+		}
+	}
+	return errors.Join(v.release(), v.print(e))
+}
+
+// release prints what was held back.
+func (v *auditView) release() error {
+	var errs []error
+	for _, e := range v.held {
+		errs = append(errs, v.print(e))
+	}
+	v.held = nil
+	return errors.Join(errs...)
+}
+
+func (v *auditView) print(e audit.Event) error {
+	_, err := fmt.Fprintln(v.w, auditLine(v.st, e))
+	return err
 }
 
 // auditLine is one event for a person: time, verdict, what, why.

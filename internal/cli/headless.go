@@ -12,6 +12,7 @@ import (
 	"github.com/claude-bottle/claude-bottle/internal/launch"
 	"github.com/claude-bottle/claude-bottle/internal/state"
 	"github.com/claude-bottle/claude-bottle/internal/terminal"
+	"github.com/claude-bottle/claude-bottle/internal/warden/client"
 	"github.com/claude-bottle/claude-bottle/internal/wire"
 )
 
@@ -26,21 +27,32 @@ func (a *app) runHeadless(ctx context.Context, p preflight, quiet bool) error {
 		return err
 	}
 	defer closeInput()
+	// A reader that leaves, as head does, is told by the write that fails.
+	signal.Ignore(syscall.SIGPIPE)
 	release := a.stopOnSecondInterrupt(ctx, h, quiet)
 	r, err := terminal.Attach(ctx, h.Client, terminal.Options{In: in, Out: a.sys.Stdout, Err: a.sys.Stderr})
 	release()
-	if _, signalled := errors.AsType[terminal.SignalError](err); signalled {
-		// Nobody is left to take the output, so the bottle has no purpose any more.
-		return errors.Join(err, a.stopNow(h))
-	}
 	switch {
-	case err != nil:
+	case errors.Is(err, client.ErrGone):
 		return a.attachError(ctx, h.Dir, err)
+	case err != nil:
+		// Nobody is left to take the output, so the bottle has no purpose any more.
+		if errors.Is(err, syscall.EPIPE) {
+			err = agentExit{code: exitPipe}
+		}
+		return errors.Join(err, a.stopNow(h))
 	case r.Exit == nil:
 		return fmt.Errorf("bottle %s: the session ended without an exit code", h.ID)
 	}
-	return errors.Join(agentEnded(*r.Exit), a.waitGone(ctx, h.Dir))
+	err = a.waitGone(ctx, h.Dir)
+	if err == nil && !quiet {
+		a.tellKept(h.Dir)
+	}
+	return errors.Join(agentEnded(*r.Exit), err)
 }
+
+// exitPipe is what a shell makes of a program that SIGPIPE ended.
+const exitPipe = 128 + int(syscall.SIGPIPE)
 
 // pipedInput is what was piped or redirected into us. A terminal, where nobody is expected to type,
 // is replaced by an empty input.
@@ -102,17 +114,11 @@ const goneWait = 20 * time.Second
 func (a *app) waitGone(ctx context.Context, dir *state.Dir) error {
 	ctx, cancel := context.WithTimeout(ctx, goneWait)
 	defer cancel()
-	for pause := 500 * time.Microsecond; ; pause = min(pause*3/2, 50*time.Millisecond) {
-		live, err := alive(dir)
-		if err != nil || !live {
-			return err
-		}
-		select {
-		case <-time.After(pause):
-		case <-ctx.Done():
-			return wedged(dir, fmt.Errorf("bottle %s: its agent ended, and its warden is still there", dir.ID()))
-		}
+	err := dir.WaitFree(ctx)
+	if ctx.Err() != nil {
+		return wedged(dir, fmt.Errorf("bottle %s: its agent ended, and its warden is still there", dir.ID()))
 	}
+	return err
 }
 
 // alive is Dir.Alive for a folder that may be gone: a warden removes what is not worth keeping.

@@ -57,7 +57,7 @@ func (a *app) bringUp(ctx context.Context, p preflight, quiet, unattended bool) 
 	})
 	switch {
 	case ctx.Err() != nil:
-		return nil, errors.Join(context.Cause(ctx), a.stopNow(h))
+		return nil, errors.Join(context.Cause(ctx), a.abandon(h))
 	case err != nil:
 		return nil, fmt.Errorf("bottle %s: follow its launch: %w", h.ID, err)
 	case end == nil:
@@ -89,6 +89,17 @@ func (a *app) stopNow(h *launch.Handle) error {
 	ctx, cancel := context.WithTimeout(context.Background(), stopWait)
 	defer cancel()
 	return stopBottle(ctx, h.Client, h.Dir, "interrupted by the operator", 0)
+}
+
+// abandon ends a bottle whose launch was interrupted and removes its folder, in which nobody has
+// worked yet.
+func (a *app) abandon(h *launch.Handle) error {
+	if err := a.stopNow(h); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), stopWait)
+	defer cancel()
+	return h.Dir.Remove(ctx)
 }
 
 // launchOptions is what every launch needs to know of this host.

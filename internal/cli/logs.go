@@ -40,6 +40,9 @@ the launch went.`,
 		Args:              argsBetween(1, 1, "one bottle's ID, the beginning of it, or its label"),
 		ValidArgsFunction: a.completeIDs(1, true),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if o.audit && o.launch || o.session && (o.audit || o.launch) {
+				return usageError{"--session, --audit and --launch are different logs: name one", seeHelp(cmd)}
+			}
 			if o.asJSON && !o.audit {
 				return usageError{"--json goes with --audit: the rest is text", seeHelp(cmd)}
 			}
@@ -52,7 +55,6 @@ the launch went.`,
 	f.BoolVar(&o.audit, "audit", false, "what was allowed and denied, and why")
 	f.BoolVar(&o.launch, "launch", false, "how the launch went")
 	f.BoolVar(&o.asJSON, "json", false, "with --audit: the lines as they were recorded")
-	cmd.MarkFlagsMutuallyExclusive("session", "audit", "launch")
 	return cmd
 }
 

@@ -18,6 +18,8 @@ func TestF02ForbiddenCalls(t *testing.T) {
 	t.Parallel()
 	b := attacker(t, "kernel")
 	tried := 0
+	// A bottle of an ordinary user has one user alone: root can't even be named in it.
+	ids := evil[map[string]string](t, b, "who")["uid_map"]
 	for name, got := range evil[map[string]string](t, b, "syscall") {
 		switch {
 		case strings.HasPrefix(name, "ok "):
@@ -27,7 +29,8 @@ func TestF02ForbiddenCalls(t *testing.T) {
 		case strings.HasPrefix(name, "socket "): // B05's
 		default:
 			tried++
-			if !slices.Contains(refusals, got) {
+			noSuchUser := name == "setuid root" && got == "EINVAL" && !strings.HasPrefix(ids, "0 ") && !strings.Contains(ids, " 1 0 ")
+			if !slices.Contains(refusals, got) && !noSuchUser {
 				t.Errorf("%s: %s", name, got)
 			}
 		}

@@ -139,14 +139,27 @@ func leftProcesses() error {
 			errs = append(errs, fmt.Errorf("still running: process %d of a bottle", p.pid))
 		}
 	}
+	ours, err := programFiles()
 	for _, pid := range pids() {
-		// Of processes that aren't ours to look into the tracked ones above tell.
-		if exe, err := os.Readlink("/proc/" + strconv.Itoa(pid) + "/exe"); err == nil && strings.HasPrefix(exe, binDir+"/") {
+		// Of processes that aren't ours to look into the tracked ones above tell. Files are compared
+		// because another run of these tests has programs of the same names.
+		exe, err := os.Stat("/proc/" + strconv.Itoa(pid) + "/exe")
+		if err == nil && slices.ContainsFunc(ours, func(f os.FileInfo) bool { return os.SameFile(f, exe) }) {
 			line, _ := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/cmdline")
 			errs = append(errs, fmt.Errorf("still running: process %d, %q", pid, line))
 		}
 	}
+	errs = append(errs, err)
 	return errors.Join(errs...)
+}
+
+func programFiles() (out []os.FileInfo, err error) {
+	entries, err := os.ReadDir(binDir)
+	for _, e := range entries {
+		fi, statErr := os.Stat(filepath.Join(binDir, e.Name()))
+		out, err = append(out, fi), errors.Join(err, statErr)
+	}
+	return out, err
 }
 
 // leftGroups looks for control groups named after bottles of ours.

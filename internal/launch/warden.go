@@ -100,9 +100,7 @@ func keep(ctx context.Context, args []string) (err error) {
 	closeServer()
 	err = errors.Join(err, <-served, k.audit.Close())
 	if remove && err == nil {
-		// It is written down as stopped: a lister that comes in between sees the truth.
-		lock.Release()
-		err = k.dir.Remove(context.WithoutCancel(ctx))
+		err = k.dir.RemoveHeld(lock)
 	} else {
 		err = errors.Join(err, k.dir.Flush())
 	}
@@ -147,6 +145,9 @@ func (k *keeper) live(ctx context.Context) (remove bool, err error) {
 	stopAbort()
 	abort(nil)
 	if err = errors.Join(err, <-noted); err != nil {
+		if reason := k.stop.reason(); reason != "" {
+			err = errors.New(reason) // not what the stop did to the step it came upon
+		}
 		return false, k.launchFailed(errors.Join(err, undo.Run()))
 	}
 	k.setUp(up)

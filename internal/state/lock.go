@@ -55,6 +55,34 @@ func (d *Dir) Lock(ctx context.Context) (*Lock, error) {
 	}
 }
 
+// WaitFree waits until no warden holds the folder: until the bottle is dead and, when nothing of it
+// was to be kept, gone. The error is ctx's cause. A wait that ctx ended leaves a goroutine behind
+// until the holder's end: no call takes back the wait for a lock.
+func (d *Dir) WaitFree(ctx context.Context) error {
+	type locked struct {
+		release func()
+		err     error
+	}
+	got := make(chan locked, 1)
+	go func() {
+		release, err := lockExisting(d.Path(LockFile), shared)
+		got <- locked{release, err}
+	}()
+	select {
+	case l := <-got:
+		if errors.Is(l.err, fs.ErrNotExist) {
+			return nil // the folder went, or no warden ever came
+		}
+		if l.err != nil {
+			return fmt.Errorf("bottle %s: %w", d.id, l.err)
+		}
+		l.release()
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
 // Alive reports whether a warden holds the folder now.
 func (d *Dir) Alive() (bool, error) {
 	release, err := lockFile(d.Path(LockFile), shared|atOnce)
@@ -77,6 +105,19 @@ func lockFile(path string, how int) (release func(), err error) {
 	if err != nil {
 		return nil, err
 	}
+	return lockOpen(f, path, how)
+}
+
+// lockExisting is lockFile for a file that is there.
+func lockExisting(path string, how int) (release func(), err error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW, 0)
+	if err != nil {
+		return nil, err
+	}
+	return lockOpen(f, path, how)
+}
+
+func lockOpen(f *os.File, path string, how int) (release func(), err error) {
 	for {
 		err = unix.Flock(int(f.Fd()), how)
 		if !errors.Is(err, unix.EINTR) {

@@ -20,12 +20,13 @@ func (d *Dir) Remove(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("remove: %w", err)
 	}
-	defer lock.Release()
-	return d.removeHeld()
+	return d.RemoveHeld(lock)
 }
 
-// removeHeld is Remove for who holds the lock.
-func (d *Dir) removeHeld() error {
+// RemoveHeld is Remove by whoever holds the folder's lock, which is released at the end: those who
+// wait for the release find nothing.
+func (d *Dir) RemoveHeld(lock *Lock) error {
+	defer lock.Release()
 	tmp, err := os.MkdirTemp(d.store.root, removing+d.id.String()+"-")
 	if err != nil {
 		return fmt.Errorf("remove bottle %s: %w", d.id, err)

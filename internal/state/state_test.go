@@ -340,14 +340,48 @@ func dieAfter(t *testing.T, root, after string) {
 		}
 	}
 	d := create(t, s, "agent-aaaaa", bottle.Creating)
-	if _, err := d.Lock(t.Context()); err != nil {
+	lock, err := d.Lock(t.Context())
+	if err != nil {
 		t.Fatal(err)
 	}
 	if err := d.Update(func(m *Metadata) error { return m.To(bottle.Running) }); err != nil {
 		t.Fatal(err)
 	}
-	if err := d.removeHeld(); err != nil {
+	if err := d.RemoveHeld(lock); err != nil {
 		t.Fatal(err)
+	}
+}
+
+func TestWaitFreeEndsWithTheWarden(t *testing.T) {
+	t.Parallel()
+	s, err := Open(filepath.Join(t.TempDir(), "state"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := create(t, s, "agent-aaaaa", bottle.Creating)
+	lock, err := d.Lock(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	why := errors.New("patience has ended")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(why)
+	if err := d.WaitFree(ctx); !errors.Is(err, why) {
+		t.Errorf("with a warden: %v", err)
+	}
+	free := make(chan error, 1)
+	go func() { free <- d.WaitFree(t.Context()) }()
+	if err := d.RemoveHeld(lock); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-free; err != nil {
+		t.Errorf("after the warden's end: %v", err)
+	}
+	if _, err := os.Lstat(d.Path("")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the folder is still there: %v", err)
+	}
+	if err := d.WaitFree(t.Context()); err != nil {
+		t.Errorf("of a folder that is gone: %v", err)
 	}
 }
 
