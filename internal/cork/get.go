@@ -26,13 +26,19 @@ const (
 
 // get packs a file or folder as the agent.
 func (s *server) get(st *wire.Stream) {
+	var req wire.GetRequest
+	s.copying(st, &req, func() error { return pack(st, req.Path) })
+}
+
+// copying answers a request for an archive: f does it as the agent, once req is filled, and a few
+// at a time.
+func (s *server) copying(st *wire.Stream, req any, f func() error) {
 	defer st.Close()
 	s.copies <- struct{}{}
 	defer func() { <-s.copies }()
-	var req wire.GetRequest
-	err := st.Header(&req)
+	err := st.Header(req)
 	if err == nil {
-		err = s.threads.confined(func() error { return pack(st, req.Path) })
+		err = s.threads.confined(f)
 	}
 	if err != nil {
 		st.Reset(err.Error())

@@ -24,17 +24,8 @@ const (
 
 // put unpacks an archive as the agent.
 func (s *server) put(st *wire.Stream) {
-	defer st.Close()
-	s.copies <- struct{}{}
-	defer func() { <-s.copies }()
 	var req wire.PutRequest
-	err := st.Header(&req)
-	if err == nil {
-		err = s.threads.confined(func() error { return unpack(st, req.Dir) })
-	}
-	if err != nil {
-		st.Reset(err.Error())
-	}
+	s.copying(st, &req, func() error { return unpack(st, req.Dir) })
 }
 
 // unpack writes a tar's files, folders and symbolic links into dir, which is never left: names

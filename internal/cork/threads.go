@@ -5,11 +5,12 @@ package cork
 import (
 	"errors"
 	"fmt"
-	"runtime"
 	"sync"
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/claude-bottle/claude-bottle/internal/spawn"
 )
 
 // threads makes confined threads. Limits that are per process are on for moments only, and the
@@ -17,24 +18,6 @@ import (
 type threads struct {
 	cfg Config
 	mu  sync.Mutex
-}
-
-// lockThread runs f on a thread that ends with it. It is the body of a goroutine. The process's
-// first thread never ends and stands for the process wherever the kernel asks whose it is, so f
-// must not run there: that thread is kept occupied while another one does.
-func lockThread(f func()) {
-	runtime.LockOSThread()
-	if unix.Gettid() != unix.Getpid() {
-		f()
-		return // still locked: the thread ends here
-	}
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		lockThread(f)
-	}()
-	<-done
-	runtime.UnlockOSThread()
 }
 
 // confine makes the calling thread the agent's.
@@ -53,7 +36,7 @@ func (t *threads) confine() error {
 func (t *threads) confined(f func() error) error {
 	ready, done := make(chan error, 1), make(chan error, 1)
 	t.mu.Lock()
-	go lockThread(func() {
+	go spawn.OnOwnThread(func() {
 		err := t.confine()
 		ready <- err
 		if err == nil {
@@ -76,7 +59,7 @@ func (t *threads) bounded(parts []func()) error {
 	defer t.mu.Unlock()
 	done := make(chan error, len(parts))
 	for _, part := range parts {
-		go lockThread(func() {
+		go spawn.OnOwnThread(func() {
 			err := t.confine() // which sets the limits
 			if err == nil {
 				part()
@@ -113,7 +96,7 @@ func newLauncher(t *threads) (*launcher, error) {
 	ready := make(chan error, 1)
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	go lockThread(func() {
+	go spawn.OnOwnThread(func() {
 		defer close(l.done)
 		err := t.confine()
 		ready <- err

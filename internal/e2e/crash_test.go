@@ -304,13 +304,19 @@ func TestInterrupted(t *testing.T) {
 		h := shellHome(t)
 		for range 5 {
 			cmd, out := h.background(t, "run", "sh", "--prompt", "sleep 1000")
-			within(t, 5*time.Second, "the launch has begun", func() bool { return h.newest() != 0 })
-			remember(state.Entry{Metadata: state.Metadata{WardenPID: h.newest()}})
+			var all []process
+			within(t, 5*time.Second, "the launch has begun", func() bool {
+				if pid := h.newest(); pid != 0 {
+					all = family(pid)
+				}
+				return len(all) > 0
+			})
 			kill(t, cmd.Process.Pid, syscall.SIGINT)
 			err := cmd.Wait()
 			if _, exited := errors.AsType[*exec.ExitError](err); !exited || !strings.Contains(out.String(), "interrupted") {
 				t.Errorf("%v: %s", err, out.String())
 			}
+			dead(t, all)
 			if r := h.run(t, "cleanup", "--yes"); r.code != 0 { // when the agent was quicker
 				t.Errorf("cleanup: %v", r)
 			}

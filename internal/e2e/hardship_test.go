@@ -67,9 +67,8 @@ func TestNoRoom(t *testing.T) {
 		if r.code != 1 || !strings.Contains(r.errors, "no space left on device") {
 			t.Error(r)
 		}
-		t.Log(r)
-		if r := h.run(t, "list", "--all"); r.code != 0 {
-			t.Error(r)
+		if e := only(t, h); e.Alive || e.State.String() != "failed" {
+			t.Errorf("list: %+v", e)
 		}
 	})
 	t.Run("for the record", func(t *testing.T) {
@@ -79,9 +78,13 @@ func TestNoRoom(t *testing.T) {
 		if r.code != 0 || !strings.HasSuffix(r.out, "done\n") {
 			t.Errorf("%d: %s", r.code, r.errors)
 		}
-		t.Log(r.errors)
-		l := h.run(t, "list", "--all")
-		t.Log(l)
+		if e := only(t, h); e.Alive || !e.State.Ended() {
+			t.Errorf("list: %+v", e)
+		}
+		if r := h.run(t, "cleanup", "--yes"); r.code != 0 {
+			t.Errorf("cleanup: %v", r)
+		}
+		h.empty(t)
 	})
 }
 
@@ -106,7 +109,6 @@ func TestUnwritableHome(t *testing.T) {
 	}
 	for _, args := range [][]string{{"run", "sh", "--prompt", "true"}, {"list"}, {"start", "sh", "--yes", "--detach"}} {
 		r := h.run(t, args...)
-		t.Log(r)
 		if r.code != 1 || !strings.Contains(r.errors, h.dir) || !strings.Contains(r.errors, "read-only") && !strings.Contains(r.errors, "permission denied") {
 			t.Errorf("%q: %v", args, r)
 		}

@@ -178,7 +178,8 @@ func (s *Session) Run(ctx context.Context, p Process) (wire.Exit, error) {
 	if ctx.Err() != nil && err == nil {
 		err = context.Cause(ctx)
 	}
-	return exit, errors.Join(err, s.closeCast())
+	s.closeCast()
+	return exit, err
 }
 
 func (s *Session) begin(p *Process) {
@@ -233,11 +234,14 @@ func (s *Session) end(exit wire.Exit, err error) {
 	}
 }
 
-func (s *Session) closeCast() error {
+// closeCast ends the record. One that is not whole, as of a full disk, is no failure of the session.
+func (s *Session) closeCast() {
 	if s.cfg.Cast == nil {
-		return nil
+		return
 	}
-	return s.cfg.Cast.Close()
+	if err := s.cfg.Cast.Close(); err != nil {
+		s.cfg.Notify("the record is not whole: " + err.Error())
+	}
 }
 
 // Done is closed when the process has ended and its output was taken in.

@@ -98,7 +98,7 @@ func (d *Dir) settle(e *Entry) error {
 		return err
 	}
 	defer release()
-	return d.Update(func(m *Metadata) error {
+	err = d.Update(func(m *Metadata) error {
 		if !m.State.Ended() {
 			now := time.Now()
 			m.State, m.Ended, m.Reason = bottle.Failed, &now, WardenDied
@@ -106,6 +106,10 @@ func (d *Dir) settle(e *Entry) error {
 		e.Metadata = *m
 		return nil
 	})
+	if e.State.Ended() {
+		return nil // it is shown as it is, even where a full disk keeps that from being written down
+	}
+	return err
 }
 
 // starting reports whether m is so young that its warden may still be on its way.

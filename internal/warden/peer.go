@@ -1,6 +1,7 @@
 package warden
 
 import (
+	"errors"
 	"log/slog"
 	"net"
 	"os"
@@ -49,4 +50,19 @@ type slotConn struct {
 func (c *slotConn) Close() error {
 	defer c.free()
 	return c.UnixConn.Close()
+}
+
+// peerUID returns the user who connected.
+func peerUID(c *net.UnixConn) (int, error) {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return -1, err
+	}
+	var uid uint32
+	var credErr error
+	err = raw.Control(func(fd uintptr) { uid, credErr = credOf(int(fd)) })
+	if err := errors.Join(err, credErr); err != nil {
+		return -1, err
+	}
+	return int(uid), nil
 }

@@ -6,9 +6,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"runtime"
 
-	"golang.org/x/sys/unix"
+	"github.com/claude-bottle/claude-bottle/internal/spawn"
 )
 
 // Enter calls start in such a way that a process it starts is born in the group. unified is an
@@ -28,7 +27,7 @@ func (g *Group) Enter(start func(unified *os.File) error) error {
 		defer unified.Close() // a folder, only named by it
 	}
 	done := make(chan error)
-	go lockThread(func() {
+	go spawn.OnOwnThread(func() {
 		for _, dir := range g.dirs {
 			if dir == g.v2 {
 				continue
@@ -41,21 +40,4 @@ func (g *Group) Enter(start func(unified *os.File) error) error {
 		done <- start(unified)
 	})
 	return <-done
-}
-
-// lockThread runs f, as the body of a goroutine, on a thread that ends with it. The process's first
-// thread can't end: it is kept busy while another one runs f.
-func lockThread(f func()) {
-	runtime.LockOSThread()
-	if unix.Gettid() != unix.Getpid() {
-		f()
-		return // still locked: the thread ends here
-	}
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		lockThread(f)
-	}()
-	<-done
-	runtime.UnlockOSThread()
 }

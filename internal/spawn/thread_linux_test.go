@@ -1,6 +1,6 @@
 //go:build linux
 
-package cork
+package spawn
 
 import (
 	"sync"
@@ -19,7 +19,7 @@ func TestFirstThreadIsNeverConfined(t *testing.T) {
 			done := make(chan struct{})
 			go func() {
 				defer close(done)
-				lockThread(func() {
+				OnOwnThread(func() {
 					if unix.Gettid() == unix.Getpid() {
 						t.Error("the process's first thread was given away")
 					}
