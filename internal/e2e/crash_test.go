@@ -42,8 +42,10 @@ func family(pid int) []process {
 }
 
 // remember notes a bottle whose end is looked after once more when all tests have run.
-func remember(e state.Entry) []process {
-	all := family(e.WardenPID)
+func remember(e state.Entry) (all []process) {
+	if e.Alive {
+		all = family(e.WardenPID)
+	}
 	known.Lock()
 	defer known.Unlock()
 	known.ids = append(known.ids, e.ID.String())
@@ -54,14 +56,22 @@ func remember(e state.Entry) []process {
 // dead waits until none of the processes is left.
 func dead(t testing.TB, all []process) {
 	t.Helper()
-	within(t, 3*time.Second, "every process of the bottle is gone", func() bool {
+	var left []string
+	for end := time.Now().Add(3 * time.Second); ; time.Sleep(2 * time.Millisecond) {
+		left = left[:0]
 		for _, p := range all {
 			if p.alive() {
-				return false
+				status, _ := os.ReadFile("/proc/" + strconv.Itoa(p.pid) + "/status") // gone meanwhile tells as much
+				left = append(left, string(status))
 			}
 		}
-		return true
-	})
+		if len(left) == 0 {
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatalf("still running of the bottle:\n%s", strings.Join(left, "\n"))
+		}
+	}
 }
 
 func kill(t testing.TB, pid int, sig syscall.Signal) {
@@ -214,22 +224,25 @@ func (h *home) newest() int {
 	return 0
 }
 
-// settled waits until no bottle is being made any more. A folder nobody came to take counts as that
-// for ten seconds, which are made to have passed.
+// settled waits until no bottle is being made any more. What a command left half-made counts as
+// that for seconds, which are made to have passed.
 func (h *home) settled(t *testing.T) {
 	t.Helper()
 	since := time.Now()
 	within(t, 5*time.Second, "every launch has ended", func() bool {
-		for _, e := range entries(t, h) {
-			if e.State.String() != "creating" {
-				continue
+		list := entries(t, h)
+		half, _ := filepath.Glob(h.path("state/.*")) // the pattern is good
+		for _, e := range list {
+			if e.State.String() == "creating" {
+				half = append(half, h.path("state/"+e.ID.String()+"/"+state.MetadataFile))
 			}
-			if old := since.Add(-time.Minute); time.Since(since) > time.Second && !e.Alive {
-				_ = os.Chtimes(h.path("state/"+e.ID.String()+"/"+state.MetadataFile), old, old) // gone meanwhile is as good
-			}
-			return false
 		}
-		return true
+		if time.Since(since) > time.Second {
+			for _, path := range half {
+				_ = os.Chtimes(path, since.Add(-time.Hour), since.Add(-time.Hour)) // gone meanwhile is as good
+			}
+		}
+		return len(half) == 0
 	})
 }
 

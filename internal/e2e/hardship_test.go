@@ -67,6 +67,7 @@ func TestNoRoom(t *testing.T) {
 		if r.code != 1 || !strings.Contains(r.errors, "no space left on device") {
 			t.Error(r)
 		}
+		h.settled(t) // there was no room to write the failure down
 		if e := only(t, h); e.Alive || e.State.String() != "failed" {
 			t.Errorf("list: %+v", e)
 		}

@@ -23,7 +23,7 @@ type process struct {
 
 func (p process) alive() bool {
 	start, state, _ := stat(p.pid)
-	return start == p.start && state != "Z"
+	return start != "" && start == p.start && state != "Z"
 }
 
 // stat reads a process's start time, state and parent; all empty when there is none.

@@ -188,10 +188,13 @@ func (k *keeper) attend(ctx context.Context, up *bottleUp) (exit *wire.Exit, rea
 	if err == nil {
 		exit = &got
 		// What the agent left running ends while its end is being fetched.
-		stopped := make(chan error, 1)
-		go func() { stopped <- stopBottle(up.bottle) }()
+		stopped := make(chan struct{})
+		go func() {
+			defer close(stopped)
+			_ = stopBottle(up.bottle) // teardown stops it again, and tells
+		}()
 		k.deliver(s)
-		<-stopped // teardown stops it again, and tells
+		<-stopped
 	}
 	if err != nil && k.stop.reason() == "" {
 		// The wire is gone. The bottle says why, as soon as all of it is gone too.

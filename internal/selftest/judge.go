@@ -25,9 +25,13 @@ type Summary struct {
 	Took time.Duration `json:"took_ns"`
 }
 
-// String is the one line an operator sees: "self-test: 59 probes, 0 leaks, 6.2 ms".
+// String is what an operator sees of a self-test: "59 probes, 0 leaks, 6.2 ms".
 func (s Summary) String() string {
-	text := fmt.Sprintf("self-test: %d probes, %d leaks", s.Probes, s.Leaks)
+	leaks := "leaks"
+	if s.Leaks == 1 {
+		leaks = "leak"
+	}
+	text := fmt.Sprintf("%d probes, %d %s", s.Probes, s.Leaks, leaks)
 	if s.Unproven > 0 {
 		text += fmt.Sprintf(", %d unproven", s.Unproven)
 	}

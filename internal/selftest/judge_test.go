@@ -106,11 +106,11 @@ func TestJudge(t *testing.T) {
 func TestSummaryLine(t *testing.T) {
 	t.Parallel()
 	s := selftest.Summary{Probes: 59, Took: 6234 * time.Microsecond}
-	if got := s.String(); got != "self-test: 59 probes, 0 leaks, 6.2 ms" {
+	if got := s.String(); got != "59 probes, 0 leaks, 6.2 ms" {
 		t.Error(got)
 	}
 	s.Leaks, s.Unproven = 1, 2
-	if got := s.String(); got != "self-test: 59 probes, 1 leaks, 2 unproven, 6.2 ms" {
+	if got := s.String(); got != "59 probes, 1 leak, 2 unproven, 6.2 ms" {
 		t.Error(got)
 	}
 }

@@ -79,7 +79,11 @@ func (s *Session) Attach(v View) (*Client, error) {
 	if s.pipe != nil {
 		c.offset = s.pipe.attach()
 	}
-	s.cfg.Notify(fmt.Sprintf("terminal %d attached (%d by %d)", c.id, c.cols, c.rows))
+	size := ""
+	if c.rows > 0 {
+		size = fmt.Sprintf(" (%d by %d)", c.cols, c.rows)
+	}
+	s.cfg.Notify(fmt.Sprintf("terminal %d attached%s", c.id, size))
 	s.fit(c)
 	c.signal()
 	return c, nil

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"runtime"
@@ -129,10 +130,8 @@ func syscalls([]string) (any, error) {
 			runtime.LockOSThread() // never unlocked: a thread that changed is thrown away
 			done <- f()
 		}()
-		switch err := <-done; {
-		case err == nil:
-			out[name] = "done"
-		default:
+		out[name] = "done"
+		if err := <-done; err != nil {
 			out[name] = errno(err)
 		}
 	}
@@ -162,15 +161,8 @@ func syscalls([]string) (any, error) {
 }
 
 func errno(err error) string {
-	for e := err; e != nil; {
-		if n, ok := e.(syscall.Errno); ok {
-			return unix.ErrnoName(n)
-		}
-		u, ok := e.(interface{ Unwrap() error })
-		if !ok {
-			break
-		}
-		e = u.Unwrap()
+	if n, ok := errors.AsType[syscall.Errno](err); ok {
+		return unix.ErrnoName(n)
 	}
 	return err.Error()
 }
