@@ -43,6 +43,24 @@ func (d document) line(n int) []byte {
 	return nil
 }
 
+// oddBreak finds the first character that YAML takes for the end of a line and editors don't, which
+// would put every later position on the wrong line. Line and col count from 1; name is empty when
+// there is none.
+func oddBreak(text []byte) (line, col int, name string) {
+	line, col = 1, 1
+	for i, r := range string(text) {
+		switch {
+		case r == '\n':
+			line, col = line+1, 1
+			continue
+		case r == '\r' && (i+1 == len(text) || text[i+1] != '\n'), r == 0x85, r == 0x2028, r == 0x2029:
+			return line, col, fmt.Sprintf("%U", r)
+		}
+		col++
+	}
+	return 0, 0, ""
+}
+
 // split takes a file apart at its first two lines of three dashes.
 func split(file string, src []byte) (document, *Error) {
 	bad := func(line, col int, msg, hint string) (document, *Error) {
@@ -64,6 +82,9 @@ func split(file string, src []byte) (document, *Error) {
 		if isFence(line) {
 			if at > maxFrontmatter {
 				return bad(1, 1, fmt.Sprintf("the frontmatter is larger than %d KiB", maxFrontmatter>>10), "")
+			}
+			if line, col, name := oddBreak(rest[:at]); name != "" {
+				return bad(line+1, col, "a line end other than LF or CRLF: "+name, "save the file with LF line ends")
 			}
 			return document{yaml: rest[:at], firstLine: 2, body: string(bytes.TrimSpace(rest[at+size:]))}, nil
 		}

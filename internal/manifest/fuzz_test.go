@@ -68,3 +68,19 @@ func FuzzManifest(f *testing.F) {
 		}
 	})
 }
+
+func TestOddLineEndsAreRefusedWhereTheyStand(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string][2]int{
+		"a: b\r\nc: d\n":    {0, 0},
+		"a: b\nc\r: d\n":    {2, 2},
+		"a: \u2028b\n":      {1, 4},
+		"a: b\nc: \"\u0085": {2, 5},
+		"a: b\r":            {1, 5},
+	} {
+		line, col, name := oddBreak([]byte(text))
+		if [2]int{line, col} != want || (name == "") != (want[0] == 0) {
+			t.Errorf("%q: %d:%d %q, want %v", text, line, col, name, want)
+		}
+	}
+}
