@@ -28,10 +28,29 @@ func fortify() (release func(), err error) {
 	// channel nobody reads then drops them.
 	all := make(chan os.Signal, 1)
 	signal.Notify(all)
+	defaultLibrarySignals()
 	if isInit() {
 		ignoreFaults()
 	}
 	return func() { signal.Stop(all) }, nil
+}
+
+// sigIgn is SIG_IGN as the kernel writes it.
+const sigIgn = 1
+
+// defaultLibrarySignals gives the two signals that C libraries keep for themselves their default
+// back where they were inherited as ignored: programs started by glibc's posix_spawn, as make
+// starts them, are left that way, and the bottle's programs would inherit it.
+func defaultLibrarySignals() {
+	for _, sig := range []uintptr{32, 33} {
+		// struct sigaction: four words, the handler first, on all architectures.
+		var act [4]uintptr
+		if _, _, errno := unix.RawSyscall6(unix.SYS_RT_SIGACTION, sig, 0, uintptr(unsafe.Pointer(&act)), 8, 0, 0); errno == 0 && act[0] == sigIgn {
+			act = [4]uintptr{}
+			// The call fails for bad arguments only.
+			_, _, _ = unix.RawSyscall6(unix.SYS_RT_SIGACTION, sig, uintptr(unsafe.Pointer(&act)), 0, 8, 0, 0)
+		}
+	}
 }
 
 // ignoreFaults has the kernel drop the signals that Go's runtime takes for a crash of its own when
@@ -40,8 +59,7 @@ func fortify() (release func(), err error) {
 // bottle alone. Programs started later get the default back: the runtime resets, in a new
 // process, what it believes to have handlers for.
 func ignoreFaults() {
-	// struct sigaction with SIG_IGN as its handler, the first word on all architectures.
-	ignore := [4]uintptr{1}
+	ignore := [4]uintptr{sigIgn}
 	for _, sig := range []uintptr{
 		uintptr(unix.SIGSEGV), uintptr(unix.SIGBUS), uintptr(unix.SIGFPE), uintptr(unix.SIGILL),
 		uintptr(unix.SIGTRAP), uintptr(unix.SIGSYS), uintptr(unix.SIGSTKFLT),

@@ -47,14 +47,15 @@ func TestRealAgents(t *testing.T) {
 	for name, c := range map[string]struct {
 		template string
 		cred     int
+		variable string
 	}{
-		"claude with an OAuth token": {"claude", 0},
-		"claude with an API key":     {"claude", 1},
-		"codex":                      {"codex", 0},
+		"claude with an OAuth token": {"claude", 0, "CLAUDE_CODE_OAUTH_TOKEN"},
+		"claude with an API key":     {"claude", 1, "ANTHROPIC_API_KEY"},
+		"codex":                      {"codex", 0, "OPENAI_API_KEY"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			var commands, proofs []string
+			commands, proofs := chores(c.variable)
 			const last = "Every chore is done."
 			g := newGenius(t, c.template, c.cred, func(c standin.Conversation) standin.Turn {
 				if c.Step == 0 {
@@ -62,7 +63,6 @@ func TestRealAgents(t *testing.T) {
 				}
 				return standin.Turn{Text: last}
 			})
-			commands, proofs = chores(g.cred.Env)
 			r := g.home.run(t, "run", "genius", "--prompt", "Do your chores.", "--label", "chores")
 			if r.code != 0 || !strings.Contains(r.out, last) {
 				t.Fatal(r)

@@ -131,7 +131,8 @@ func TestReattachRepaintsExactly(t *testing.T) {
 	t.Parallel()
 	s, _ := run(t, Config{TTY: true}, ptyProcess(t, 24, 80, "bash", "--norc", "--noediting"))
 	first := attach(t, s, 24, 80)
-	first.typeIn(t, "printf '\\e[1;31mred\\e[0m plain \\e[4:3mcurly\\e[0m 漢字 👩‍👩‍👧\\n'; seq 1 40; printf '\\e[?2004h\\e[?1004h\\e[5 q\\e]0;a title\\a\\e[3;20r\\e[10;5Hhere'; echo do''ne\n")
+	// Without a prompt nothing more comes after the last word waited for.
+	first.typeIn(t, "PS1=; printf '\\e[1;31mred\\e[0m plain \\e[4:3mcurly\\e[0m 漢字 👩‍👩‍👧\\n'; seq 1 40; printf '\\e[?2004h\\e[?1004h\\e[5 q\\e]0;a title\\a\\e[3;20r\\e[10;5Hhere'; echo do''ne\n")
 	first.untilText(t, "done")
 	again := attach(t, s, 24, 80)
 	again.untilText(t, "done")

@@ -10,6 +10,7 @@ import (
 
 	"github.com/claude-bottle/claude-bottle/internal/backend"
 	"github.com/claude-bottle/claude-bottle/internal/cork/leak"
+	"github.com/claude-bottle/claude-bottle/internal/spawn"
 )
 
 // child is cork as its holder sees it.
@@ -54,7 +55,7 @@ func (s *start) spawn(unified *os.File) (_ *child, err error) {
 		attr.Sys.UseCgroupFD, attr.Sys.CgroupFD = true, int(unified.Fd())
 	}
 	// By its descriptor: the path may lead through folders only the host's root may enter.
-	p, err := os.StartProcess(fmt.Sprintf("/proc/self/fd/%d", exeFD), []string{"claude-bottle", backend.CorkCommand}, attr)
+	p, err := spawn.StartMapped(fmt.Sprintf("/proc/self/fd/%d", exeFD), []string{"claude-bottle", backend.CorkCommand}, attr)
 	if err != nil {
 		_ = words.Close() // so that the reader ends
 		stderr.wait()

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/claude-bottle/claude-bottle/internal/backend"
+	"github.com/claude-bottle/claude-bottle/internal/spawn"
 )
 
 // First and Last bound the host ids bottles are given: numbers that neither distributions nor
@@ -54,7 +55,7 @@ func Owner(path string) (uid, gid int, err error) {
 // open file of it. exe is a program to start for a moment, since only a process can make one; it
 // is killed before it has run. The caller closes the file.
 func Users(exe *os.File, diskUID, diskGID, uid, gid int) (*os.File, error) {
-	p, err := os.StartProcess("/proc/self/fd/3", []string{"claude-bottle", backend.CorkCommand}, &os.ProcAttr{
+	p, err := spawn.StartMapped("/proc/self/fd/3", []string{"claude-bottle", backend.CorkCommand}, &os.ProcAttr{
 		Env:   []string{},
 		Files: []*os.File{nil, nil, nil, exe},
 		Sys: &syscall.SysProcAttr{
