@@ -178,7 +178,7 @@ func TestKilledInLaunch(t *testing.T) {
 			t.Parallel()
 			h := shellHome(t)
 			for i := range 8 {
-				cmd := h.command(t.Context(), "start", "sh", "--yes", "--detach", "--label", strconv.Itoa(i))
+				cmd := h.command(bounded(t), "start", "sh", "--yes", "--detach", "--label", strconv.Itoa(i))
 				if err := cmd.Start(); err != nil {
 					t.Fatal(err)
 				}
@@ -269,7 +269,7 @@ func TestWardenIsTerminated(t *testing.T) {
 func (h *home) background(t testing.TB, args ...string) (*exec.Cmd, *said) {
 	t.Helper()
 	out := &said{}
-	cmd := h.command(t.Context(), args...)
+	cmd := h.command(bounded(t), args...)
 	cmd.Stdout, cmd.Stderr = out, out
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)

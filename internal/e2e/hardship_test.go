@@ -4,6 +4,7 @@ package e2e_test
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"os"
 	"strings"
@@ -13,6 +14,14 @@ import (
 
 	"golang.org/x/sys/unix"
 )
+
+// bounded is a context for a command that nothing here takes that long for.
+func bounded(t testing.TB) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), callTime)
+	t.Cleanup(cancel)
+	return ctx
+}
 
 // said collects what a command says while others look.
 type said struct {

@@ -81,7 +81,7 @@ func TestRunCarriesBytes(t *testing.T) {
 	h := shellHome(t)
 	in := make([]byte, 10<<20)
 	_, _ = rand.NewChaCha8([32]byte{7}).Read(in) // never fails
-	cmd := h.command(t.Context(), "run", "sh", "--quiet", "--prompt", "tee /dev/stderr")
+	cmd := h.command(bounded(t), "run", "sh", "--quiet", "--prompt", "tee /dev/stderr")
 	var out, errs bytes.Buffer
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(in), &out, &errs
 	if err := cmd.Run(); err != nil {
@@ -328,7 +328,7 @@ func TestJSON(t *testing.T) {
 func TestLogs(t *testing.T) {
 	t.Parallel()
 	h := shellHome(t)
-	cmd := h.command(t.Context(), "run", "sh", "--label", "chatty", "--prompt", "echo first; cat; printf 'last \\033]0;title\\007\\033[31mred'; curl -s http://c2.test; exit 1")
+	cmd := h.command(bounded(t), "run", "sh", "--label", "chatty", "--prompt", "echo first; cat; printf 'last \\033]0;title\\007\\033[31mred'; curl -s http://c2.test; exit 1")
 	in, err := cmd.StdinPipe()
 	if err == nil {
 		err = cmd.Start()

@@ -66,6 +66,10 @@ func (k *keeper) settle(exit *wire.Exit, reason string, cause error) (remove boo
 	if reason == "" && cause != nil {
 		reason = inert.Lines(cause.Error(), 8<<10)
 	}
+	if cause != nil {
+		// Dropped, unless the launch broke off when the agent was running already.
+		k.server.Progress().Add(progress.Event{Time: time.Now(), Step: stepAgent, End: &progress.End{Error: reason}})
+	}
 	err = k.note(func(m *state.Metadata) error {
 		now := time.Now()
 		m.Ended, m.Reason = &now, reason

@@ -96,6 +96,7 @@ func keep(ctx context.Context, args []string) (err error) {
 	remove := false
 	if err == nil {
 		remove, err = k.live(ctx)
+		k.tell()
 	}
 	closeServer()
 	err = errors.Join(err, <-served, k.audit.Close())
@@ -215,6 +216,19 @@ func (k *keeper) attend(ctx context.Context, up *bottleUp) (exit *wire.Exit, rea
 // deliverWait bounds how long the end of an agent that was quicker than its operator's command
 // waits for that command to come and fetch it.
 const deliverWait = 5 * time.Second
+
+// tell waits until the command that asked for the launch knows how that went: the end may be
+// quicker than its question.
+func (k *keeper) tell() {
+	if k.stop.reason() != "" {
+		return // who asked for that doesn't wait for a launch
+	}
+	select {
+	case <-k.server.Progress().Told():
+	case <-k.stop.asked:
+	case <-time.After(deliverWait):
+	}
+}
 
 // deliver waits until somebody has seen the session's end, unless nobody is to be expected.
 func (k *keeper) deliver(s *session.Session) {

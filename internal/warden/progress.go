@@ -25,6 +25,30 @@ type Progress struct {
 	dropped int // events forgotten between first and last
 	ended   bool
 	changed chan struct{} // closed at the next event; nil when nobody waits
+	told    chan struct{} // closed once somebody has the end; nil when nobody has asked for it
+	has     bool          // somebody has the end
+}
+
+// Told returns a channel that is closed once a follower has been given the launch's end.
+func (p *Progress) Told() <-chan struct{} {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.told == nil {
+		p.told = make(chan struct{})
+		if p.has {
+			close(p.told)
+		}
+	}
+	return p.told
+}
+
+func (p *Progress) tell() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.has && p.told != nil {
+		close(p.told)
+	}
+	p.has = true
 }
 
 // Add appends e. After an event with End all further ones are dropped. It is a progress.Sink.
@@ -62,6 +86,7 @@ func (p *Progress) Follow(ctx context.Context, each func(progress.Event) error) 
 			}
 		}
 		if ended {
+			p.tell()
 			return nil
 		}
 		select {
