@@ -28,6 +28,7 @@ func traffic(t *testing.T, b *sealed, tag string) {
 // silent checks that no more of a bottle's traffic arrives, over a time in which hundreds would.
 func silent(t *testing.T, tag string) {
 	t.Helper()
+	time.Sleep(50 * time.Millisecond) // for what had left the bottle before its end and was on its way
 	before := world.good.requests("/twin/" + tag)
 	time.Sleep(300 * time.Millisecond) // the time that is to pass without a request
 	if n := world.good.requests("/twin/" + tag); n != before {

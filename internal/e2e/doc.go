@@ -3,6 +3,10 @@
 // named by its attack and has a benign twin beside it, so that a bottle in which nothing works
 // can't pass.
 //
+// Beside the attacks stand everyday life and its accidents: real agent programs work in bottles
+// with a stand-in for their model, a person sits at a terminal (tmux) and talks to them, scripts use
+// every verb, processes are killed at any moment, and there is no room, no right, no program.
+//
 // The tests bring a world along. They run in a network namespace of their own in which every
 // address is local: a capture server hears every packet that leaves a bottle for anywhere, the only
 // name server there is records what it is asked, and good sites have public-looking addresses. In

@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/claude-bottle/claude-bottle/internal/selftest"
 )
@@ -103,6 +104,11 @@ func TestCloseLeavesNothing(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer idle.Close()
+			for _, a := range req.HostTCP {
+				if !bites(a, req.HostNonce) {
+					t.Errorf("%s does not bite while it should", a)
+				}
+			}
 			for range 2 {
 				if err := b.Close(); err != nil {
 					t.Error(err)
@@ -120,13 +126,25 @@ func TestCloseLeavesNothing(t *testing.T) {
 				}
 			}
 			for _, a := range req.HostTCP {
-				if c, err := net.Dial("tcp", a); err == nil {
-					_ = c.Close()
-					t.Errorf("%s still listens", a)
+				if bites(a, req.HostNonce) {
+					t.Errorf("%s still bites", a)
 				}
 			}
 		})
 	}
+}
+
+// bites tells whether a bait with this nonce answers at addr. Another program may have been given
+// the port by now, so that somebody listens says nothing.
+func bites(addr, nonce string) bool {
+	c, err := net.DialTimeout("tcp", addr, time.Second)
+	if err != nil {
+		return false
+	}
+	defer c.Close()
+	_ = c.SetDeadline(time.Now().Add(time.Second))
+	got, _ := io.ReadAll(c)
+	return strings.Contains(string(got), nonce)
 }
 
 func TestPrepareRefuses(t *testing.T) {
