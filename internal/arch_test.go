@@ -21,7 +21,7 @@ var layers = [][]string{
 	{"launch", "terminal"},
 	{"warden"},
 	{"backend/all"},
-	{"backend/native", "backend/backendtest"},
+	{"backend/native", "backend/backendtest", "backend/docker"},
 	{"selftest", "plan"},
 	{"provider", "session", "workspace", "standin", "vault", "state", "egress", "cork", "manifest"},
 	{"backend", "audit"},

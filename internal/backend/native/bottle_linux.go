@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	"github.com/claude-bottle/claude-bottle/internal/backend"
+	"github.com/claude-bottle/claude-bottle/internal/backend/meter"
 	"github.com/claude-bottle/claude-bottle/internal/backend/native/cgroup"
 	"github.com/claude-bottle/claude-bottle/internal/spawn"
 	"github.com/claude-bottle/claude-bottle/internal/wire"
@@ -14,6 +15,7 @@ import (
 
 // Bottle is a running native bottle.
 type Bottle struct {
+	*backend.Life
 	session *wire.Session
 	ways    wire.Ways
 	report  backend.Report
@@ -21,13 +23,6 @@ type Bottle struct {
 	group   *cgroup.Group
 	limits  backend.Limits
 	cleanup spawn.Cleanup
-
-	stop     sync.Once
-	stopping chan struct{} // closed to end the bottle
-	reason   error         // set before stopping is closed
-	done     chan struct{}
-	err      error // set before done is closed
-	left     error // what could not be removed; the same
 }
 
 // Wire implements backend.Bottle.
@@ -39,66 +34,32 @@ func (b *Bottle) Ways() wire.Ways { return b.ways }
 // Report implements backend.Bottle.
 func (b *Bottle) Report() backend.Report { return b.report }
 
-// Done implements backend.Bottle.
-func (b *Bottle) Done() <-chan struct{} { return b.done }
-
-// Err implements backend.Bottle.
-func (b *Bottle) Err() error {
-	select {
-	case <-b.done:
-		return b.err
-	default:
-		return nil
-	}
-}
-
-// Stop implements backend.Bottle.
-func (b *Bottle) Stop(ctx context.Context) error {
-	b.end(nil)
-	select {
-	case <-b.done:
-		return b.left
-	case <-ctx.Done():
-		return fmt.Errorf("stop the bottle: %w", context.Cause(ctx))
-	}
-}
-
-// end asks for the bottle's end; the first reason counts, and nil means that it was wanted.
-func (b *Bottle) end(reason error) {
-	b.stop.Do(func() {
-		b.reason = reason
-		close(b.stopping)
-	})
-}
-
 // watch owns the bottle's end: whatever brings it about, everything is taken down here, once, and
-// done is closed when that is complete.
+// the life is over when that is complete.
 func (b *Bottle) watch(folders []string) {
-	meter, stopMeter := context.WithCancel(context.Background())
-	var metering sync.WaitGroup
+	metering, stopMeter := context.WithCancel(context.Background())
+	var meters sync.WaitGroup
 	if b.limits.Disk > 0 && len(folders) > 0 {
-		metering.Go(func() {
-			if err := watchDisk(meter, folders, b.limits.Disk); err != nil {
-				b.end(err)
+		meters.Go(func() {
+			if err := meter.Watch(metering, folders, b.limits.Disk); err != nil {
+				b.End(err)
 			}
 		})
 	}
-	go func() { // ends when the bottle has; Stop waits for it by done
+	go func() { // ends when the bottle has; Stop waits for it
 		select {
-		case <-b.stopping:
+		case <-b.Ending():
 		case <-b.session.Done():
-			b.end(b.lost())
+			b.End(b.lost())
 		case <-b.cork.exited:
-			b.end(b.lost())
+			b.End(b.lost())
 		}
 		stopMeter()
 		_ = b.session.Close() // never fails
 		_ = b.cork.end()      // never fails
 		b.ways.Close()
-		metering.Wait()
-		b.err = b.reason
-		b.left = b.cleanup.Run()
-		close(b.done)
+		meters.Wait()
+		b.Over(b.cleanup.Run())
 	}()
 }
 
@@ -106,7 +67,7 @@ func (b *Bottle) watch(folders []string) {
 // complete only then.
 func (b *Bottle) lost() error {
 	_ = b.cork.end() // never fails
-	switch words := b.cork.stderr.last(); {
+	switch words := b.cork.stderr.String(); {
 	case words != "":
 		return fmt.Errorf("the bottle's first process ended: %s", words)
 	case b.group.OOM():

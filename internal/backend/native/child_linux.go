@@ -17,7 +17,7 @@ import (
 type child struct {
 	process *os.Process
 	conn    *net.UnixConn
-	stderr  *tail
+	stderr  *spawn.Words
 	exited  chan struct{} // closed when it was reaped
 }
 
@@ -39,7 +39,8 @@ func (s *start) spawn(unified *os.File) (_ *child, err error) {
 		return nil, errors.Join(err, conn.Close())
 	}
 	defer null.Close() // cork has its own copy
-	stderr, words, err := newTail()
+	stderr := &spawn.Words{}
+	words, err := stderr.Pipe()
 	if err != nil {
 		return nil, errors.Join(err, conn.Close())
 	}
@@ -58,7 +59,7 @@ func (s *start) spawn(unified *os.File) (_ *child, err error) {
 	p, err := spawn.StartMapped(fmt.Sprintf("/proc/self/fd/%d", exeFD), []string{"claude-bottle", backend.CorkCommand}, attr)
 	if err != nil {
 		_ = words.Close() // so that the reader ends
-		stderr.wait()
+		stderr.Wait()
 		return nil, errors.Join(refusal(err), conn.Close())
 	}
 	c := &child{process: p, conn: conn.(*net.UnixConn), stderr: stderr, exited: make(chan struct{})}
@@ -75,7 +76,7 @@ func (c *child) end() error {
 	_ = c.conn.Close() // it may be the session's, and closed
 	_ = c.process.Kill()
 	<-c.exited
-	c.stderr.wait()
+	c.stderr.Wait()
 	return nil
 }
 
@@ -85,7 +86,7 @@ func (c *child) explain(err error) error {
 		return fmt.Errorf("cork did not get ready within %v: %w", patience, err)
 	}
 	_ = c.end() // it is over with; the undo stack does the same
-	if words := c.stderr.last(); words != "" {
+	if words := c.stderr.String(); words != "" {
 		return fmt.Errorf("cork ended: %s", words)
 	}
 	return fmt.Errorf("cork ended without a word: %w", err)

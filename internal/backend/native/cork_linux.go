@@ -7,7 +7,6 @@ import (
 	"net"
 	"os"
 	"syscall"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -93,7 +92,7 @@ func seal(conn *net.UnixConn) (confine.Policy, error) {
 	if err != nil {
 		return none, fmt.Errorf("setup: mounts: %w", err)
 	}
-	if err := limits(s); err != nil {
+	if err := confine.Lower(confine.Ceilings{FileSize: s.Disk, PIDs: s.PIDs}); err != nil {
 		return none, err
 	}
 	if err := jail.Build(s.Jail, files[0], trees); err != nil {
@@ -102,7 +101,7 @@ func seal(conn *net.UnixConn) (confine.Policy, error) {
 	if <-network; netErr != nil {
 		return none, netErr
 	}
-	if err := keepOnly(corkCaps); err != nil {
+	if err := confine.KeepCork(); err != nil {
 		return none, err
 	}
 	r := report{Landlock: confine.LandlockABI(), Notes: sockets.Notes}
@@ -114,12 +113,8 @@ func seal(conn *net.UnixConn) (confine.Policy, error) {
 
 // policyOf is what the agent may do in the bottle that s describes.
 func policyOf(s setup) confine.Policy {
-	p := confine.Policy{
-		UID: backend.AgentUID, GID: backend.AgentGID, PIDs: s.PIDs,
-		// Programs adjust their own entries in /proc.
-		Devices:  []string{"/dev", "/proc"},
-		Writable: []string{"/tmp", "/var/tmp", "/run", "/dev/shm"},
-	}
+	p := confine.Standard(backend.AgentUID, backend.AgentGID)
+	p.PIDs = s.PIDs
 	for _, m := range s.Jail.Mounts {
 		if m.Writable {
 			p.Writable = append(p.Writable, m.Target)
@@ -140,21 +135,6 @@ func becomeRoot() error {
 	}
 	if err := syscall.Setresuid(0, 0, 0); err != nil {
 		return fmt.Errorf("become the bottle's root: %w", err)
-	}
-	return nil
-}
-
-// corkCaps are what cork still needs once the bottle stands: to become the agent, to take every
-// capability from it, and to kill it.
-const corkCaps = 1<<unix.CAP_SETUID | 1<<unix.CAP_SETGID | 1<<unix.CAP_SETPCAP | 1<<unix.CAP_KILL
-
-// keepOnly drops all capabilities but those in mask on every thread of this process.
-func keepOnly(mask uint32) error {
-	hdr := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
-	data := [2]unix.CapUserData{{Effective: mask, Permitted: mask}}
-	_, _, e := syscall.AllThreadsSyscall(unix.SYS_CAPSET, uintptr(unsafe.Pointer(&hdr)), uintptr(unsafe.Pointer(&data[0])), 0)
-	if e != 0 && e != syscall.ENOTSUP { // with cgo, which is to say under the race detector, there is no such call
-		return fmt.Errorf("drop cork's own capabilities: %w", e)
 	}
 	return nil
 }

@@ -8,7 +8,6 @@ import (
 
 	"github.com/claude-bottle/claude-bottle/internal/backend"
 	"github.com/claude-bottle/claude-bottle/internal/backend/native/cgroup"
-	"github.com/claude-bottle/claude-bottle/internal/backend/native/idmap"
 )
 
 // Facts says whether and how well bottles run here, by reading files alone.
@@ -91,7 +90,7 @@ func ownsIDs(proc string) bool {
 		}
 		from, err1 := strconv.ParseInt(f[0], 10, 64)
 		n, err2 := strconv.ParseInt(f[2], 10, 64)
-		if err1 == nil && err2 == nil && from <= idmap.First && from+n > idmap.Last {
+		if err1 == nil && err2 == nil && from <= backend.FirstHostID && from+n > backend.LastHostID {
 			return true
 		}
 	}

@@ -7,7 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/claude-bottle/claude-bottle/internal/backend"
-	"github.com/claude-bottle/claude-bottle/internal/backend/native/idmap"
+	"github.com/claude-bottle/claude-bottle/internal/bottle"
 	"github.com/claude-bottle/claude-bottle/internal/cork/leak"
 )
 
@@ -20,12 +20,12 @@ type identity struct {
 	agentUID, agentGID int
 }
 
-func identityFor(id string) identity {
+func identityFor(id bottle.ID) identity {
 	if uid := os.Geteuid(); uid != 0 {
 		gid := os.Getegid()
 		return identity{corkUID: uid, corkGID: gid, agentUID: uid, agentGID: gid}
 	}
-	base := idmap.Base(id)
+	base := backend.HostIDs(id)
 	return identity{root: true, corkUID: base, corkGID: base, agentUID: base + backend.AgentUID, agentGID: base + backend.AgentGID}
 }
 

@@ -15,6 +15,7 @@ import (
 	"github.com/claude-bottle/claude-bottle/internal/backend"
 	"github.com/claude-bottle/claude-bottle/internal/backend/native/cgroup"
 	"github.com/claude-bottle/claude-bottle/internal/backend/native/jail"
+	"github.com/claude-bottle/claude-bottle/internal/cork/netjail"
 	"github.com/claude-bottle/claude-bottle/internal/spawn"
 	"github.com/claude-bottle/claude-bottle/internal/wire"
 )
@@ -50,7 +51,7 @@ func (b *Backend) Start(ctx context.Context, spec backend.Spec, progress func(st
 	if s.jail, err = plan(spec); err != nil {
 		return nil, err
 	}
-	s.owner = identityFor(spec.ID.String())
+	s.owner = identityFor(spec.ID)
 	if err := s.hold(); err != nil {
 		return nil, err
 	}
@@ -202,14 +203,13 @@ func (s *start) blob() (*os.File, error) {
 
 // finish makes the bottle of what cork handed out.
 func (s *start) finish(r report, sockets []*os.File) (backend.Bottle, error) {
-	ways, err := waysOf(sockets)
+	ways, err := netjail.Ways(sockets)
 	if err != nil {
 		return nil, err
 	}
 	b := &Bottle{
-		ways: ways, cork: s.cork, group: s.group, limits: s.spec.Limits,
-		report: s.report(r), done: make(chan struct{}), stopping: make(chan struct{}),
-		cleanup: s.undo,
+		Life: backend.NewLife(), ways: ways, cork: s.cork, group: s.group, limits: s.spec.Limits,
+		report: s.report(r), cleanup: s.undo,
 	}
 	b.session = wire.NewSession(s.cork.conn, wire.Warden)
 	b.watch(writable(s.jail))

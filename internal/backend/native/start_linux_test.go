@@ -191,21 +191,3 @@ func TestOrderOfMounts(t *testing.T) {
 		t.Errorf("got %q", got)
 	}
 }
-
-func TestTailIsBounded(t *testing.T) {
-	t.Parallel()
-	tail, w, err := newTail()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := w.WriteString("panic: first\n" + strings.Repeat("more\n", 100_000)); err != nil {
-		t.Fatal(err)
-	}
-	if err := w.Close(); err != nil {
-		t.Fatal(err)
-	}
-	tail.wait()
-	if got := tail.last(); !strings.HasPrefix(got, "panic: first; more") || len(got) > 2*tailSize {
-		t.Errorf("%d bytes: %.40q", len(got), got)
-	}
-}

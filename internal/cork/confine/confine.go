@@ -40,6 +40,16 @@ type Policy struct {
 	Devices []string
 }
 
+// Standard is what an agent with these ids may do in any bottle: write in the temporary folders and
+// adjust its own entries in /proc. The caller adds the folders that are the agent's.
+func Standard(uid, gid uint32) Policy {
+	return Policy{
+		UID: uid, GID: gid,
+		Devices:  []string{"/dev", "/proc"},
+		Writable: []string{"/tmp", "/var/tmp", "/run", "/dev/shm"},
+	}
+}
+
 // Report says what was reached.
 type Report struct {
 	// Landlock is the ABI in force; 0 when the kernel has none.

@@ -19,28 +19,6 @@ import (
 	"github.com/claude-bottle/claude-bottle/internal/spawn"
 )
 
-// First and Last bound the host ids bottles are given: numbers that neither distributions nor
-// container managers hand out.
-const (
-	First = 0x70000000
-	Last  = 0x7ffd0000
-)
-
-// slot is how many of them a bottle has for itself.
-const slot = 1024
-
-// Base returns the first of the host ids of the bottle called id, by a hash of it. Two bottles
-// with one base share a user id and nothing else; with some 260 000 bases that is rare and does no
-// harm.
-func Base(id string) int {
-	// FNV-1a: a name is spread, nothing is secret.
-	h := uint32(2166136261)
-	for _, c := range []byte(id) {
-		h = (h ^ uint32(c)) * 16777619
-	}
-	return First + int(h%((Last-First)/slot))*slot
-}
-
 // Owner returns the ids a file or folder has on disk.
 func Owner(path string) (uid, gid int, err error) {
 	st, err := os.Stat(path)

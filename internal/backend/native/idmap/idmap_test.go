@@ -17,24 +17,6 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-func TestBase(t *testing.T) {
-	t.Parallel()
-	seen := map[int]string{}
-	for _, id := range []string{"", "a-00000", "a-00001", "b-00000", "researcher-m3hxd"} {
-		base := Base(id)
-		if base < First || base+slot > Last || base%slot != 0 {
-			t.Errorf("%q has ids from %#x", id, base)
-		}
-		if other, ok := seen[base]; ok {
-			t.Errorf("%q and %q share their ids", id, other)
-		}
-		if base != Base(id) {
-			t.Errorf("%q has other ids each time", id)
-		}
-		seen[base] = id
-	}
-}
-
 func TestOwner(t *testing.T) {
 	t.Parallel()
 	uid, gid, err := Owner(t.TempDir())
@@ -57,7 +39,7 @@ func TestCloneOfWhatCanNotBeMapped(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer exe.Close() // only read
-	users, err := Users(exe, 0, 0, Base("x"), Base("x"))
+	users, err := Users(exe, 0, 0, backend.FirstHostID, backend.FirstHostID)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -3,13 +3,13 @@
 package jail
 
 import (
-	"crypto/rand"
-	"encoding/hex"
 	"os"
 	"path"
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/claude-bottle/claude-bottle/internal/backend"
 )
 
 // From the host's /etc only what programs need to run and what says nothing about people, keys or
@@ -53,24 +53,12 @@ func (b *builder) etc() error {
 			}
 		}
 	}
-	var id [16]byte
-	_, _ = rand.Read(id[:]) // never fails
 	shell := "/bin/sh"
 	if _, err := os.Stat("/bin/bash"); err == nil {
 		shell = "/bin/bash"
 	}
-	for _, f := range [][2]string{
-		{"passwd", "root:x:0:0:root:/nonexistent:/usr/sbin/nologin\n" +
-			"agent:x:1000:1000:agent:/home/agent:" + shell + "\n" +
-			"nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n"},
-		{"group", "root:x:0:\nagent:x:1000:\nnogroup:x:65534:\n"},
-		{"hostname", b.spec.Hostname + "\n"},
-		{"hosts", "127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n127.0.1.1 " + b.spec.Hostname + "\n"},
-		{"resolv.conf", "nameserver 127.0.0.1\n"},
-		{"nsswitch.conf", "passwd: files\ngroup: files\nshadow: files\nhosts: files dns\nservices: files\nprotocols: files\nnetworks: files\n"},
-		{"machine-id", hex.EncodeToString(id[:]) + "\n"},
-	} {
-		if err := b.file("/etc/"+f[0], 0o644, []byte(f[1])); err != nil {
+	for _, f := range backend.Accounts(b.spec.Hostname, shell, b.spec.UID, b.spec.GID) {
+		if err := b.file(f.Path, uint32(f.Mode), f.Data); err != nil {
 			return err
 		}
 	}

@@ -1,4 +1,6 @@
-package native
+//go:build linux
+
+package meter
 
 import (
 	"bytes"
@@ -55,12 +57,12 @@ func TestDiskLimit(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	fill(t, filepath.Join(dir, "a"), 2<<20)
-	if err := watchDisk(t.Context(), []string{dir}, 1<<20); err == nil || !strings.Contains(err.Error(), "disk limit of 1 MiB") {
+	if err := Watch(t.Context(), []string{dir}, 1<<20); err == nil || !strings.Contains(err.Error(), "disk limit of 1 MiB") {
 		t.Errorf("2 MiB of 1: %v", err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
-	go func() { done <- watchDisk(ctx, []string{dir}, 1<<30) }()
+	go func() { done <- Watch(ctx, []string{dir}, 1<<30) }()
 	cancel()
 	if err := <-done; err != nil {
 		t.Errorf("a meter that was stopped: %v", err)

@@ -1,4 +1,6 @@
-package native
+//go:build linux
+
+package netjail
 
 import (
 	"errors"
@@ -8,13 +10,12 @@ import (
 	"os"
 	"sync"
 
-	"github.com/claude-bottle/claude-bottle/internal/cork/netjail"
 	"github.com/claude-bottle/claude-bottle/internal/wire"
 )
 
-// waysOf wraps the sockets cork handed out, in netjail's order: proxy, DNS, then the listeners
-// that take everything else. The files stay the caller's.
-func waysOf(sockets []*os.File) (w wire.Ways, err error) {
+// Ways makes of a jail's sockets, in the order of Sockets.Files, the listeners that the egress
+// engine serves. It may be called in any network namespace. The files stay the caller's.
+func Ways(sockets []*os.File) (w wire.Ways, err error) {
 	if len(sockets) < 3 {
 		return w, fmt.Errorf("cork handed out %d sockets, at least 3 are needed", len(sockets))
 	}
@@ -63,7 +64,7 @@ func newAnyListener(parts []*net.TCPListener) *anyListener {
 					continue // the connection was given up before it was taken
 				}
 				select {
-				case l.conns <- &anyConn{c, netjail.Destination(c)}:
+				case l.conns <- &anyConn{c, Destination(c)}:
 				case <-l.done:
 					_ = c.Close() // nobody will take it
 				}

@@ -1,4 +1,8 @@
-package native
+//go:build linux
+
+// Package meter watches how much disk space the folders of the host take that a bottle writes in.
+// File systems have quotas, but few are set up for them, and none may be by an ordinary user.
+package meter
 
 import (
 	"context"
@@ -25,10 +29,10 @@ const (
 	maxWalked = 2_000_000
 )
 
-// watchDisk returns an error for the operator once the folders together take more than limit
+// Watch returns an error for the operator once the folders together take more than limit
 // bytes, or nil when ctx ends. It is a meter, not a quota: an agent can overshoot by what it
 // writes within about a second.
-func watchDisk(ctx context.Context, folders []string, limit int64) error {
+func Watch(ctx context.Context, folders []string, limit int64) error {
 	ticks := time.NewTicker(meterTick)
 	defer ticks.Stop()
 	var (

@@ -1,4 +1,6 @@
-package native
+//go:build linux
+
+package confine
 
 import (
 	"fmt"
@@ -15,9 +17,15 @@ const maxOpenFiles = 1 << 16
 // agent's: cork's own threads, where they count as the agent's, must not be what it runs into.
 const processSlack = 256
 
-// limits sets the limits that all processes of the bottle have in common, cork included. They are
+// Ceilings are what no process of a bottle may exceed; zero fields are no limit of that kind.
+type Ceilings struct {
+	FileSize uint64 // bytes of a single file
+	PIDs     uint64 // processes of the agent's; the hard limit leaves room for cork's threads
+}
+
+// Lower sets the limits that all processes of the bottle have in common, cork included. They are
 // inherited, and can't be raised again: the agent has no capability.
-func limits(s setup) error {
+func Lower(s Ceilings) error {
 	if leak.On("no-rlimits") {
 		return nil
 	}
@@ -31,11 +39,11 @@ func limits(s setup) error {
 		{"queued messages", unix.RLIMIT_MSGQUEUE, 819200},
 		{"locked memory", unix.RLIMIT_MEMLOCK, 64 << 20},
 		{"real-time priority", unix.RLIMIT_RTPRIO, 0},
-		{"file size", unix.RLIMIT_FSIZE, s.Disk},
+		{"file size", unix.RLIMIT_FSIZE, s.FileSize},
 		{"processes", unix.RLIMIT_NPROC, s.PIDs + processSlack},
 	}
 	for _, w := range wanted {
-		unset := w.resource == unix.RLIMIT_FSIZE && s.Disk == 0 || w.resource == unix.RLIMIT_NPROC && s.PIDs == 0
+		unset := w.resource == unix.RLIMIT_FSIZE && s.FileSize == 0 || w.resource == unix.RLIMIT_NPROC && s.PIDs == 0
 		if unset {
 			continue
 		}

@@ -1,0 +1,29 @@
+//go:build linux
+
+package confine
+
+import (
+	"fmt"
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// corkCaps are what cork still needs once the bottle stands: to become the agent, to take every
+// capability from it, and to kill it.
+const corkCaps = 1<<unix.CAP_SETUID | 1<<unix.CAP_SETGID | 1<<unix.CAP_SETPCAP | 1<<unix.CAP_KILL
+
+// KeepCork drops, on every thread of this process, all capabilities but those cork needs for the
+// rest of the bottle's life.
+func KeepCork() error { return keepOnly(corkCaps) }
+
+func keepOnly(mask uint32) error {
+	hdr := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	data := [2]unix.CapUserData{{Effective: mask, Permitted: mask}}
+	_, _, e := syscall.AllThreadsSyscall(unix.SYS_CAPSET, uintptr(unsafe.Pointer(&hdr)), uintptr(unsafe.Pointer(&data[0])), 0)
+	if e != 0 && e != syscall.ENOTSUP { // with cgo, which is to say under the race detector, there is no such call
+		return fmt.Errorf("drop cork's own capabilities: %w", e)
+	}
+	return nil
+}
