@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/claude-bottle/claude-bottle/internal/archive"
 	"github.com/claude-bottle/claude-bottle/internal/wire"
 )
 
@@ -140,8 +141,8 @@ func (p *packer) entry(name string, depth int) error {
 }
 
 func (p *packer) head(h *tar.Header) error {
-	if p.entries++; p.entries > maxEntries {
-		return fmt.Errorf("there are more than %d files", maxEntries)
+	if p.entries++; p.entries > archive.MaxEntries {
+		return fmt.Errorf("there are more than %d files", archive.MaxEntries)
 	}
 	return p.tw.WriteHeader(h)
 }
@@ -158,8 +159,8 @@ func (p *packer) file(h *tar.Header) error {
 	if err != nil || !fi.Mode().IsRegular() {
 		return err
 	}
-	if p.bytes += fi.Size(); p.bytes > maxBytes {
-		return fmt.Errorf("the files are more than %d bytes", int64(maxBytes))
+	if p.bytes += fi.Size(); p.bytes > archive.MaxBytes {
+		return fmt.Errorf("the files are more than %d bytes", int64(archive.MaxBytes))
 	}
 	h.Typeflag, h.Size = tar.TypeReg, fi.Size()
 	if err := p.head(h); err != nil {

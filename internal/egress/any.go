@@ -23,10 +23,8 @@ func (s *server) anyConn(k *socket) {
 	addr := dest.Addr().Unmap()
 	f.bare, f.port = netip.AddrPortFrom(addr, dest.Port()), dest.Port()
 	f.host = addr.WithZone("").String()
-	if synthetic(addr) {
-		if name, ok := s.e.names.owner(addr); ok {
-			f.host, f.bare = name, netip.AddrPort{}
-		}
+	if name, ok := s.e.names.owner(addr); ok {
+		f.host, f.bare = name, netip.AddrPort{}
 	}
 	if v := s.e.reach(f.host, f.port); !v.Allowed() {
 		if f.bare.IsValid() {

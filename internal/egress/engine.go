@@ -138,7 +138,7 @@ func New(cfg Config) (*Engine, error) {
 			return d.DialContext(ctx, network, addr.String())
 		}
 	}
-	e := &Engine{cfg: cfg, names: newNames(), scrub: newScrubber(cfg.Secrets)}
+	e := &Engine{cfg: cfg, names: newNames(wire.NamePool(false)), scrub: newScrubber(cfg.Secrets)}
 	if cfg.Control.Host != "" {
 		name, err := policy.Canonical(cfg.Control.Host)
 		if err != nil {
@@ -160,6 +160,9 @@ func New(cfg Config) (*Engine, error) {
 // Serve serves all three ways until ctx ends or one of them fails, closes them, and returns when
 // nothing it started runs any more. The end of ctx is no error.
 func (e *Engine) Serve(ctx context.Context, ways wire.Ways) error {
+	if ways.Narrow {
+		e.names = newNames(wire.NamePool(true)) // nothing has asked yet
+	}
 	g, ctx := errgroup.WithContext(ctx)
 	if ways.Proxy != nil {
 		g.Go(func() error { return e.ServeProxy(ctx, ways.Proxy) })

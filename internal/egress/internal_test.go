@@ -13,6 +13,7 @@ import (
 
 	"github.com/claude-bottle/claude-bottle/internal/egress/authority"
 	"github.com/claude-bottle/claude-bottle/internal/policy"
+	"github.com/claude-bottle/claude-bottle/internal/wire"
 )
 
 func testEngine(t testing.TB) *Engine {
@@ -84,7 +85,7 @@ func TestMalformedQueriesAreDroppedOrToldSo(t *testing.T) {
 
 func TestNamesAreBoundedAndAddressesNotReusedAtOnce(t *testing.T) {
 	t.Parallel()
-	n := newNames()
+	n := newNames(wire.NamePool(false))
 	first, fresh := n.addr("first.test")
 	if !fresh {
 		t.Error("a new name is not new")
@@ -92,7 +93,7 @@ func TestNamesAreBoundedAndAddressesNotReusedAtOnce(t *testing.T) {
 	used := map[netip.Addr]bool{first: true}
 	for i := range maxNames + 10 {
 		a, _ := n.addr(fmt.Sprintf("n%d.test", i))
-		if used[a] || !synthetic(a) {
+		if used[a] || !n.pool.Contains(a) {
 			t.Fatalf("address %s again", a)
 		}
 		used[a] = true

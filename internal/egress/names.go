@@ -6,23 +6,19 @@ import (
 	"sync"
 )
 
-// pool is the range DNS answers come from: set aside for benchmarks (RFC 2544), so that no host
-// anywhere has one of its addresses.
-var pool = netip.PrefixFrom(netip.AddrFrom4([4]byte{198, 18, 0, 0}), 15)
-
 const (
+	// poolSize is how many addresses each of wire's pools has.
 	poolSize = 1 << 17
 	// maxNames bounds the table: below a wildcard a bottle can ask for any number of names.
 	maxNames = 8192
 )
-
-func synthetic(a netip.Addr) bool { return pool.Contains(a) }
 
 // names gives each allowed name an address of its own and finds the name again when the address is
 // dialled. A name keeps its address as long as it is in use. The least recently used one goes when
 // the table is full; its address is not given to another name until the whole range was, so an
 // address held too long leads to a refusal and not to the wrong host.
 type names struct {
+	pool   netip.Prefix
 	mu     sync.Mutex
 	next   uint32
 	byName map[string]*list.Element
@@ -35,8 +31,8 @@ type named struct {
 	n    uint32 // offset in the pool
 }
 
-func newNames() *names {
-	return &names{byName: make(map[string]*list.Element), byAddr: make(map[uint32]*list.Element)}
+func newNames(pool netip.Prefix) *names {
+	return &names{pool: pool, byName: make(map[string]*list.Element), byAddr: make(map[uint32]*list.Element)}
 }
 
 // addr returns name's address, and whether it was given just now.
@@ -45,7 +41,7 @@ func (t *names) addr(name string) (netip.Addr, bool) {
 	defer t.mu.Unlock()
 	if e, ok := t.byName[name]; ok {
 		t.recent.MoveToFront(e)
-		return at(e.Value.(named).n), false
+		return t.at(e.Value.(named).n), false
 	}
 	if t.recent.Len() >= maxNames {
 		old := t.recent.Remove(t.recent.Back()).(named)
@@ -61,12 +57,12 @@ func (t *names) addr(name string) (netip.Addr, bool) {
 	}
 	e := t.recent.PushFront(named{name, t.next})
 	t.byName[name], t.byAddr[t.next] = e, e
-	return at(t.next), true
+	return t.at(t.next), true
 }
 
 // owner returns the name an address was given to.
 func (t *names) owner(a netip.Addr) (string, bool) {
-	if !synthetic(a) {
+	if !t.pool.Contains(a) {
 		return "", false
 	}
 	b := a.As4()
@@ -81,6 +77,7 @@ func (t *names) owner(a netip.Addr) (string, bool) {
 	return e.Value.(named).name, true
 }
 
-func at(n uint32) netip.Addr {
-	return netip.AddrFrom4([4]byte{198, 18 | byte(n>>16), byte(n >> 8), byte(n)})
+func (t *names) at(n uint32) netip.Addr {
+	b := t.pool.Addr().As4()
+	return netip.AddrFrom4([4]byte{b[0], b[1] | byte(n>>16), byte(n >> 8), byte(n)})
 }

@@ -52,7 +52,7 @@ func (e *Engine) target(host string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if a, err := netip.ParseAddr(name); err == nil && synthetic(a) {
+	if a, err := netip.ParseAddr(name); err == nil {
 		if owner, ok := e.names.owner(a); ok {
 			return owner, nil
 		}

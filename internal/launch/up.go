@@ -191,7 +191,9 @@ func (r *raising) serve(engine *egress.Engine, b backend.Bottle) {
 
 // prove runs the self-test and records it; a leak, or a probe that can't tell, ends the launch.
 func (r *raising) prove(ctx context.Context, up *bottleUp, bait *selftest.Bait) error {
-	results, err := wire.Probe(ctx, up.bottle.Wire(), bait.Request())
+	ask := bait.Request()
+	ask.Narrow = up.bottle.Ways().Narrow
+	results, err := wire.Probe(ctx, up.bottle.Wire(), ask)
 	if err != nil {
 		return fmt.Errorf("the self-test could not run: %w", err)
 	}

@@ -22,7 +22,7 @@ import (
 // The test binary is its own cork.
 func TestMain(m *testing.M) {
 	if len(os.Args) == 2 && os.Args[1] == backend.CorkCommand {
-		os.Exit(all.CorkMain())
+		os.Exit(all.CorkMain(nil))
 	}
 	os.Exit(m.Run())
 }

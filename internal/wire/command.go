@@ -42,6 +42,9 @@ type ProbeRequest struct {
 	HostUnix []string `json:"host_unix"`
 	// Limits is true when memory, pids and cpu limits are meant to be in force.
 	Limits bool `json:"limits,omitempty"`
+	// Narrow is true in a bottle whose network is, as in Ways: there the kernel itself says that an
+	// address can't be dialled.
+	Narrow bool `json:"narrow,omitempty"`
 	// PIDs is the highest limit on processes that may be in force; 0 means that any will do.
 	PIDs int64 `json:"pids,omitempty"`
 }

@@ -16,6 +16,26 @@ type Ways struct {
 	Any net.Listener
 	// DNS is UDP port 53 of every address in the bottle.
 	DNS net.PacketConn
+	// Narrow says that the bottle's network has no addresses but loopback's: names must be given
+	// those, Any sees the web's ports alone, and nothing else can be dialled at all.
+	Narrow bool
+}
+
+// The ranges that names in a bottle get their addresses from, of one size.
+var (
+	// widePool is set aside for benchmarks (RFC 2544), so that no host anywhere is in it.
+	widePool = netip.PrefixFrom(netip.AddrFrom4([4]byte{198, 18, 0, 0}), 15)
+	// narrowPool is a part of loopback's range that programs don't pick for their own servers.
+	narrowPool = netip.PrefixFrom(netip.AddrFrom4([4]byte{127, 18, 0, 0}), 15)
+)
+
+// NamePool returns the range that names get their addresses from in a bottle whose network is
+// narrow, or not.
+func NamePool(narrow bool) netip.Prefix {
+	if narrow {
+		return narrowPool
+	}
+	return widePool
 }
 
 // Destined is implemented by connections that know where their maker wanted to go.

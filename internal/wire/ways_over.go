@@ -76,7 +76,12 @@ func (l *streamListener) Accept() (net.Conn, error) {
 	case <-l.closed:
 		return nil, net.ErrClosed
 	case <-l.s.Done():
-		return nil, l.s.Err()
+		select {
+		case <-l.closed:
+			return nil, net.ErrClosed
+		default:
+			return nil, l.s.Err()
+		}
 	}
 }
 

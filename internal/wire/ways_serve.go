@@ -32,7 +32,7 @@ func ServeWays(ctx context.Context, s *Session, proxy, anyway net.Listener, dns 
 	case <-s.Done():
 		cancel(s.Err())
 	}
-	Ways{proxy, anyway, dns}.Close()
+	Ways{Proxy: proxy, Any: anyway, DNS: dns}.Close()
 	group.Wait()
 	return fmt.Errorf("serve the ways out: %w", context.Cause(ctx))
 }

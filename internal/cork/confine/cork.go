@@ -27,3 +27,21 @@ func keepOnly(mask uint32) error {
 	}
 	return nil
 }
+
+// BecomeCork turns a process of root's, all its threads, into one of uid and gid that has kept
+// what KeepCork keeps, and nothing else.
+func BecomeCork(uid, gid int) error {
+	if _, _, e := syscall.AllThreadsSyscall(unix.SYS_PRCTL, unix.PR_SET_KEEPCAPS, 1, 0); e != 0 {
+		return fmt.Errorf("keep cork's capabilities: %w", e)
+	}
+	if err := syscall.Setgroups(nil); err != nil {
+		return fmt.Errorf("drop groups: %w", err)
+	}
+	if err := syscall.Setresgid(gid, gid, gid); err != nil {
+		return fmt.Errorf("become cork's group: %w", err)
+	}
+	if err := syscall.Setresuid(uid, uid, uid); err != nil {
+		return fmt.Errorf("become cork: %w", err)
+	}
+	return KeepCork()
+}

@@ -38,6 +38,10 @@ type Sockets struct {
 	Any []*os.File
 	// DNS is one UDP socket; answers leave it with the address that was asked.
 	DNS *os.File
+	// Narrow says that the network has no addresses but loopback's: this kernel makes no others
+	// local, as gVisor's doesn't. Then names need addresses from 127.0.0.0/8, connections to the
+	// web's ports alone arrive, and nothing else can be dialled at all.
+	Narrow bool
 	// Notes say what is missing on this kernel, in words for the operator.
 	Notes []string
 }
@@ -62,6 +66,9 @@ func Seal() (Sockets, error) {
 		return unsealed()
 	}
 	v6, err := routes()
+	if foreign(err) {
+		return narrow()
+	}
 	if err != nil {
 		return Sockets{}, fmt.Errorf("network: %w", err)
 	}
@@ -81,6 +88,23 @@ func Seal() (Sockets, error) {
 		s.Notes = append(s.Notes, fmt.Sprintf("this kernel has no nf_tables with NAT (%v): connections to ports other than 80 and 443 are refused without being recorded", redirectErr))
 	}
 	return s, nil
+}
+
+// narrow opens the sockets where every address can't be made local.
+func narrow() (Sockets, error) {
+	s, err := open(false, false)
+	if err != nil {
+		s.Close()
+		return Sockets{}, fmt.Errorf("network: %w", err)
+	}
+	s.Narrow = true
+	s.Notes = []string{"this kernel can't make every address local: bare addresses and ports other than 80 and 443 are refused by it, without being recorded"}
+	return s, nil
+}
+
+// foreign reports whether err is how a kernel that isn't Linux refuses a route of ours.
+func foreign(err error) bool {
+	return errors.Is(err, errRoute) && (errors.Is(err, unix.EINVAL) || errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.ENOSYS))
 }
 
 // missing reports whether err is how a kernel without nf_tables, its NAT or connection tracking

@@ -14,6 +14,9 @@ import (
 // loopback is the index of the loopback device, the first one of every network namespace.
 const loopback = 1
 
+// errRoute says which step failed.
+var errRoute = errors.New("route every address to loopback")
+
 // routes brings the loopback device up and makes every address local to it. It reports whether
 // the kernel does IPv6; where it doesn't, there is nothing to close.
 func routes() (v6 bool, err error) {
@@ -40,7 +43,7 @@ func routes() (v6 bool, err error) {
 			if family == unix.AF_INET6 && (errors.Is(err, unix.EAFNOSUPPORT) || errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.EACCES)) {
 				return false, nil // no IPv6, or switched off on this device (EACCES)
 			}
-			return false, fmt.Errorf("route every address to loopback: %w", err)
+			return false, fmt.Errorf("%w: %w", errRoute, err)
 		}
 	}
 	return true, nil

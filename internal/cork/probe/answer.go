@@ -117,6 +117,17 @@ func unroutable(local ...error) func(*scene, *talk) finding {
 // devices proves.
 var closedPort = unroutable(unix.ECONNREFUSED, unix.EAFNOSUPPORT, unix.EADDRNOTAVAIL, unix.ENETUNREACH)
 
+// nowhere is what the kernel of a narrow network says of an address it has no way to.
+var nowhere = unroutable(unix.ECONNREFUSED, unix.EAFNOSUPPORT, unix.EADDRNOTAVAIL, unix.ENETUNREACH, unix.EHOSTUNREACH)
+
+// bare is refused for attacks on an address that no name stands for.
+func bare(s *scene, t *talk) finding {
+	if s.req.Narrow {
+		return nowhere(s, t)
+	}
+	return refused(s, t)
+}
+
 // noIPv6 is what a kernel without IPv6, or without a route for it, says.
 var noIPv6 = unroutable(unix.EAFNOSUPPORT, unix.EADDRNOTAVAIL, unix.ENETUNREACH)
 

@@ -11,14 +11,13 @@ import (
 
 	"golang.org/x/net/dns/dnsmessage"
 	"golang.org/x/sys/unix"
+
+	"github.com/claude-bottle/claude-bottle/internal/wire"
 )
 
 // queryID marks our queries; the sockets are connected and the bottle has one peer, so that
 // nothing is won by a random one.
 const queryID = 0x5eed
-
-// synthetic is the range the engine gives allowed names their addresses from.
-var synthetic = netip.MustParsePrefix("198.18.0.0/15")
 
 // query packs a recursive question about name.
 func query(name string, kind dnsmessage.Type) []byte {
@@ -77,6 +76,14 @@ func unknownName(s *scene, t *talk) finding {
 	}
 }
 
+// elsewhereUnknown is unknownName for a question to a resolver that is not the bottle's own.
+func elsewhereUnknown(s *scene, t *talk) finding {
+	if s.req.Narrow && t.reply() == nil {
+		return unanswered(s, t)
+	}
+	return unknownName(s, t)
+}
+
 // noResolver judges a DNS question over TCP: nothing that speaks DNS may answer it.
 func noResolver(s *scene, t *talk) finding {
 	got := t.reply()
@@ -90,21 +97,24 @@ func noResolver(s *scene, t *talk) finding {
 		return refused(s, t)
 	case t.err == nil, errors.Is(t.err, unix.ECONNRESET), errors.Is(t.err, unix.ECONNREFUSED):
 		return stopped(fmt.Sprintf("dns over tcp %s: closed", t))
+	case s.req.Narrow:
+		return nowhere(s, t)
 	}
 	return unclear(fmt.Sprintf("dns over tcp %s: %s", t, errText(t.err)))
 }
 
 // resolves judges the DNS control: the control host has an address of the synthetic range.
 func resolves(s *scene, t *talk) finding {
-	addr, err := controlAddr(t)
+	addr, err := controlAddr(t, s.req.Narrow)
 	if err != nil {
 		return unclear(err.Error())
 	}
 	return works(fmt.Sprintf("%s by %s is %s", s.req.ControlHost, t, addr))
 }
 
-// controlAddr is the address that a lookup of the control host yielded.
-func controlAddr(t *talk) (netip.Addr, error) {
+// controlAddr is the address that a lookup of the control host yielded, of the range that names get
+// theirs from in a bottle whose network is narrow, or not.
+func controlAddr(t *talk, narrow bool) (netip.Addr, error) {
 	if t.reply() == nil {
 		return netip.Addr{}, fmt.Errorf("dns %s: control host: %w", t, whyEnded(t))
 	}
@@ -114,8 +124,8 @@ func controlAddr(t *talk) (netip.Addr, error) {
 		return netip.Addr{}, fmt.Errorf("dns %s: control host: %w", t, err)
 	case !addr.IsValid():
 		return netip.Addr{}, fmt.Errorf("dns %s: control host: %s without an address", t, code)
-	case !synthetic.Contains(addr):
-		return netip.Addr{}, fmt.Errorf("dns %s: control host is %s, which is not of %s", t, addr, synthetic)
+	case !wire.NamePool(narrow).Contains(addr):
+		return netip.Addr{}, fmt.Errorf("dns %s: control host is %s, which is not of %s", t, addr, wire.NamePool(narrow))
 	}
 	return addr, nil
 }

@@ -85,12 +85,12 @@ func networkProbes(s *scene) []*networkProbe {
 	loopback, elsewhere, bad := hostListeners(s.req)
 	addresses := func(list []string) (as []attempt) {
 		for _, a := range list {
-			as = append(as, attempt{direct(netip.MustParseAddrPort(a)), refused})
+			as = append(as, attempt{direct(netip.MustParseAddrPort(a)), bare})
 		}
 		return as
 	}
 
-	add("direct-ip4", w.direct4, attempt{direct(netip.AddrPortFrom(public4, 80)), refused})
+	add("direct-ip4", w.direct4, attempt{direct(netip.AddrPortFrom(public4, 80)), bare})
 	add("direct-ip6", w.direct6, attempt{direct(netip.AddrPortFrom(public6, 80)), noIPv6})
 	var ports []attempt
 	for _, p := range services {
@@ -98,7 +98,7 @@ func networkProbes(s *scene) []*networkProbe {
 	}
 	add("direct-ports", w.direct4, ports...)
 	add("private-net", w.direct4, addresses(privates)...)
-	add("metadata-ip4", w.direct4, attempt{direct(netip.AddrPortFrom(metadata4, 80)), refused})
+	add("metadata-ip4", w.direct4, attempt{direct(netip.AddrPortFrom(metadata4, 80)), bare})
 	add("metadata-ip6", w.direct6, attempt{direct(netip.AddrPortFrom(metadata6, 80)), noIPv6})
 
 	var local []attempt
@@ -134,8 +134,8 @@ func networkProbes(s *scene) []*networkProbe {
 		attempt{w.viaProxy("http://metadata.google.internal/", "metadata.google.internal"), refused})
 
 	add("dns-udp", w.lookup,
-		attempt{ask(netip.AddrPortFrom(resolver, 53), s.unlisted, dnsmessage.TypeA), unknownName},
-		attempt{ask(netip.AddrPortFrom(public4, 53), s.unlisted, dnsmessage.TypeTXT), unknownName})
+		attempt{ask(netip.AddrPortFrom(resolver, 53), s.unlisted, dnsmessage.TypeA), elsewhereUnknown},
+		attempt{ask(netip.AddrPortFrom(public4, 53), s.unlisted, dnsmessage.TypeTXT), elsewhereUnknown})
 	configured := configuredResolver()
 	add("dns-resolver", attempt{ask(configured, s.req.ControlHost, dnsmessage.TypeA), resolves},
 		attempt{ask(configured, s.unlisted, dnsmessage.TypeA), unknownName},

@@ -128,7 +128,7 @@ func TestUnknownNameWantsNXDOMAIN(t *testing.T) {
 		}
 	}
 	for addr, ok := range map[[4]byte]bool{{198, 18, 0, 7}: true, {198, 19, 255, 1}: true, {198, 20, 0, 1}: false, {8, 8, 8, 8}: false} {
-		if _, err := controlAddr(&talk{replies: [][]byte{build(dnsmessage.RCodeSuccess, &addr)}}); (err == nil) != ok {
+		if _, err := controlAddr(&talk{replies: [][]byte{build(dnsmessage.RCodeSuccess, &addr)}}, false); (err == nil) != ok {
 			t.Errorf("control host at %v: %v", addr, err)
 		}
 	}

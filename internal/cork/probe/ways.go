@@ -12,7 +12,8 @@ import (
 // ways are the benign twins of the network probes: the control host, asked by every way there is.
 // Each is one talk, shared by all probes that need it.
 type ways struct {
-	lookup       attempt // UDP to a public resolver's address
+	narrow       bool
+	lookup       attempt // UDP to a public resolver's address, or to the bottle's own where there is no other
 	direct4      attempt // plain connection to the control host's address
 	direct6      attempt // the same through an IPv6 socket
 	proxyHTTP    attempt
@@ -22,8 +23,12 @@ type ways struct {
 
 func newWays(s *scene) *ways {
 	host := s.req.ControlHost
-	w := &ways{}
-	w.lookup = attempt{ask(netip.AddrPortFrom(resolver, 53), host, dnsmessage.TypeA), resolves}
+	w := &ways{narrow: s.req.Narrow}
+	asked := netip.AddrPortFrom(resolver, 53)
+	if w.narrow {
+		asked = configuredResolver()
+	}
+	w.lookup = attempt{ask(asked, host, dnsmessage.TypeA), resolves}
 	w.direct4 = attempt{w.byControlAddr(80, get("/nonce", host)), saysNonce}
 	mapped := w.byControlAddr(80, get("/nonce", host))
 	where := mapped.where
@@ -60,7 +65,7 @@ func (w *ways) byControlAddr(port uint16, x exchange) *talk {
 		script: []exchange{x},
 		after:  lookup,
 		where: func() (netip.AddrPort, error) {
-			addr, err := controlAddr(lookup)
+			addr, err := controlAddr(lookup, w.narrow)
 			return netip.AddrPortFrom(addr, port), err
 		},
 	}
