@@ -51,6 +51,8 @@ type Backend interface {
 type Leftover struct {
 	ID   bottle.ID `json:"id"`
 	What string    `json:"what"` // "cgroup /sys/fs/cgroup/pids/claude-bottle/x-abcde"
+	// Running is true when processes of the bottle run in it.
+	Running bool `json:"running,omitempty"`
 	// Idle is true when nothing runs in it and it is at least a minute old, so that it can't be
 	// part of a bottle that lives or is being made. Others than the store that knows ID may remove
 	// it only then: the bottle may belong to another home folder, or another user.
@@ -86,6 +88,10 @@ type Report struct {
 	AgentUID   uint32   `json:"agent_uid"` // as the host sees it; never 0
 	Limits     []string `json:"limits"`    // what enforces which limit: "memory: cgroup v1", "pids: rlimit"
 	Notes      []string `json:"notes"`     // what could not be had, in words for the operator
+	// Runtime is what runs the container, where one does: "runc", "runsc".
+	Runtime string `json:"runtime,omitempty"`
+	// Env are variables that the bottle's own system brings along, "NAME=value".
+	Env []string `json:"env,omitempty"`
 }
 
 // Spec is all a backend needs to know. It holds no credential and nothing of the egress policy.
@@ -101,6 +107,34 @@ type Spec struct {
 	// Mounts appear in the bottle. The agent's home and workspace are among them.
 	Mounts []Mount
 	Limits Limits
+	// System is what the bottle's system is made from, where Facts.OwnSystem says that it has one of
+	// its own; else it has the host's programs, and System does not count.
+	System System
+	// Cache is a folder of ours, absolute, for what a backend keeps from one bottle to the next; it
+	// is made when missing.
+	Cache string
+}
+
+// System says what a bottle's own system is made from. It names things and makes none.
+type System struct {
+	// Ref is the name of the image: of the one to be built, or with Prebuilt of the one to be used.
+	Ref      string `json:"ref"`
+	Prebuilt bool   `json:"prebuilt,omitempty"`
+	// Dockerfile is the absolute path of the operator's, Base the image the agent program is laid
+	// over where there is none; both may be empty.
+	Dockerfile string `json:"dockerfile,omitempty"`
+	Base       string `json:"base,omitempty"`
+	// Runtime is the container runtime to insist on; empty leaves the choice to the backend.
+	Runtime string `json:"runtime,omitempty"`
+	// Program is the agent program to lay over it; nil for none. A plan has none yet.
+	Program *Program `json:"-"`
+}
+
+// Program is an agent program of this host.
+type Program struct {
+	Name, Version string
+	Dir           string // its folder, or lone file: absolute, without symbolic links
+	Target        string // where that is to be in the bottle
 }
 
 // File is a small file placed in the bottle before anything runs.
@@ -150,6 +184,10 @@ type Facts struct {
 	// Why and Fix say what is missing and what to type, when not Ready.
 	Why string `json:"why,omitempty"`
 	Fix string `json:"fix,omitempty"`
+	// OwnSystem is true when its bottles have a system of their own instead of the host's programs.
+	OwnSystem bool `json:"own_system,omitempty"`
+	// At says where it is, when that is not here: a container engine's address.
+	At string `json:"at,omitempty"`
 	// Limits says for each limit whether it can be enforced: "memory", "pids", "cpus", "disk".
 	Limits map[string]Enforcement `json:"limits,omitempty"`
 }

@@ -13,7 +13,7 @@ import (
 func helper(verb string) func(args []string) int {
 	switch verb {
 	case backend.CorkCommand:
-		return func([]string) int { return all.CorkMain() }
+		return all.CorkMain
 	case launch.Verb:
 		return func(args []string) int { return launch.WardenMain(context.Background(), args) }
 	}

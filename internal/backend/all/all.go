@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/claude-bottle/claude-bottle/internal/backend"
+	"github.com/claude-bottle/claude-bottle/internal/backend/docker"
 	"github.com/claude-bottle/claude-bottle/internal/backend/native"
 )
 
@@ -14,11 +15,13 @@ type driver struct {
 	name  string
 	open  func(exe string) backend.Backend
 	facts func() backend.Facts
+	cork  func(args []string) int
 }
 
 // drivers in the order they are shown; the first is the default.
 var drivers = []driver{
-	{native.Name, func(exe string) backend.Backend { return native.New(exe) }, native.Facts},
+	{native.Name, func(exe string) backend.Backend { return native.New(exe) }, native.Facts, func([]string) int { return native.CorkMain() }},
+	{docker.Name, func(exe string) backend.Backend { return docker.New(exe) }, docker.Facts, docker.CorkMain},
 }
 
 // Names returns the backends' names in the order to show them; the first is the default.
@@ -59,6 +62,14 @@ func Facts() []backend.Facts {
 	return out
 }
 
-// CorkMain is what the program does when called with backend.CorkCommand: it is process 1 of a
-// native bottle. It returns the exit code.
-func CorkMain() int { return native.CorkMain() }
+// CorkMain is what the program does when called with backend.CorkCommand: it is the first process of
+// a bottle. The first of args names the driver whose bottle it is; with none it is a native one. It
+// returns the exit code.
+func CorkMain(args []string) int {
+	for _, d := range drivers {
+		if len(args) > 0 && d.name == args[0] {
+			return d.cork(args)
+		}
+	}
+	return drivers[0].cork(args)
+}

@@ -27,13 +27,22 @@ var fileRows = []row{
 }
 
 func ownership(t *testing.T, c Config) {
-	f := up(t, c)
-	write(t, filepath.Join(f.work, "from-host"), "hello")
+	f := prepare(t, c)
+	if c.Carried {
+		write(t, filepath.Join(f.work, "from-host"), "hello")
+	}
+	f.start()
+	if !c.Carried { // what the host writes now is seen now
+		write(t, filepath.Join(f.work, "from-host"), "hello")
+	}
 	f.sh(`cd /workspace
 		cat from-host; echo more >> from-host; chmod 600 from-host
 		mkdir -p dir/sub; echo x > dir/sub/file; ln -s file dir/sub/link; ln dir/sub/file dir/hard; mv dir/hard dir/moved
-		test "$(stat -c %u:%g dir/sub/file)" = 1000:1000
-		test "$(stat -c %u:%g from-host)" = 1000:1000`)
+		test "$(stat -c %u:%g dir/sub/file)" = ` + f.ids() + `
+		test "$(stat -c %u:%g from-host)" = ` + f.ids())
+	if c.Carried {
+		f.stop() // which brings it home
+	}
 	want := owner(t, f.work)
 	for _, name := range []string{"from-host", "dir", "dir/sub", "dir/sub/file", "dir/sub/link", "dir/moved"} {
 		if got := owner(t, filepath.Join(f.work, name)); got != want {
@@ -84,7 +93,7 @@ func readOnly(t *testing.T, c Config) {
 func nested(t *testing.T, c Config) {
 	cache, skills, file := t.TempDir(), t.TempDir(), write(t, filepath.Join(t.TempDir(), "f"), "one")
 	write(t, filepath.Join(skills, "s"), "skill")
-	f := up(t, c, func(s *backend.Spec) {
+	f := prepare(t, c, func(s *backend.Spec) {
 		// Deepest first, to see them sorted.
 		s.Mounts = append([]backend.Mount{
 			{Source: file, Target: backend.Home + "/.config/tool/file"},
@@ -92,6 +101,16 @@ func nested(t *testing.T, c Config) {
 			{Source: cache, Target: backend.Home + "/.cache", Writable: true},
 		}, s.Mounts...)
 	})
+	if c.Carried {
+		// A copy in the agent's folder is the agent's: what must not change there is refused.
+		if b, err := f.backend.Start(t.Context(), f.spec, nil); err == nil {
+			t.Error("a read-only mount lies in a folder that is the agent's")
+			_ = b.Stop(t.Context()) // the test failed already
+		}
+		f.nothingLeft()
+		return
+	}
+	f.start()
 	f.sh(`test "$(cat ~/.config/tool/file ~/.config/skills/s)" = oneskill; echo x > ~/.cache/new; echo y > ~/.config/mine`)
 	f.fails("echo x > ~/.config/skills/s")
 	f.fails("echo x > ~/.config/tool/file")
@@ -123,6 +142,9 @@ func plantedLink(t *testing.T, c Config) {
 
 func ownFiles(t *testing.T, c Config) {
 	paths := []string{"/etc/ssl/certs/ca-certificates.crt", "/etc/deep/er/file", backend.Home + "/.config/managed.json", "/tmp/given"}
+	if c.Carried {
+		paths = paths[:2] // the others lie where the agent may write; see nested
+	}
 	f := up(t, c, func(s *backend.Spec) {
 		for _, p := range paths {
 			s.Files = append(s.Files, backend.File{Path: p, Mode: 0o644, Data: []byte("of " + p)})
@@ -136,6 +158,9 @@ func ownFiles(t *testing.T, c Config) {
 		for _, script := range []string{"echo x > %s", "rm %s", "mv %s /tmp/x", "chmod 777 %s", "ln -f /etc/passwd %s"} {
 			f.fails(fmt.Sprintf(script, p))
 		}
+	}
+	if c.Carried {
+		return // the engine itself writes the file there
 	}
 	if got := f.sh("cat /etc/empty /etc/resolv.conf"); got != "nameserver ::1" {
 		t.Errorf("got %q", got)
@@ -157,7 +182,10 @@ func hostFiles(t *testing.T, c Config) {
 		t.Cleanup(func() { _ = os.RemoveAll(d) })
 		planted = append(planted, write(t, filepath.Join(d, "secret"), word))
 	}
-	f := up(t, c)
+	f := prepare(t, c)
+	// Under another name neither; the twin is found, which shows that the search works.
+	write(t, filepath.Join(f.work, "twin"), word)
+	f.start()
 	write(t, filepath.Join(f.spec.Dir, "state"), word)
 	planted = append(planted, filepath.Join(f.spec.Dir, "state"))
 	for _, p := range planted {
@@ -165,11 +193,12 @@ func hostFiles(t *testing.T, c Config) {
 		f.fails("cat /proc/1/root" + p)
 		f.fails("cat /proc/1/cwd" + p)
 	}
-	// Not under another name either; the twin is found, which shows that the search works.
-	write(t, filepath.Join(f.work, "twin"), word)
 	r := f.run("/bin/sh", "-c", "grep -rlsF "+word+" --exclude-dir=proc --exclude-dir=usr --exclude-dir=opt --exclude-dir=dev / ; grep -rlsF "+word+" /usr/local/etc /dev/shm")
 	if got := strings.TrimSpace(r.out); got != "/workspace/twin" {
 		t.Errorf("found in %q", got)
+	}
+	if c.own() {
+		return // its system has what any has, and nothing of the host's
 	}
 	for _, dir := range []string{"/root", "/mnt", "/media", "/srv", "/boot", "/lost+found", "/var/lib/dpkg", "/etc/ssh", "/etc/shadow", "/etc/sudoers", "/sys/kernel", "/run/systemd"} {
 		f.fails("test -e " + dir)
@@ -193,6 +222,9 @@ func sockets(t *testing.T, c Config) {
 		if how != "ENOENT" {
 			t.Errorf("connecting to %s: %s", name, how)
 		}
+	}
+	if c.Carried {
+		return // no socket can be carried
 	}
 	inside, err := net.Listen("unix", filepath.Join(f.work, "s"))
 	if err != nil {
@@ -239,7 +271,7 @@ func kernelSettings(t *testing.T, c Config) {
 
 func accounts(t *testing.T, c Config) {
 	f := up(t, c)
-	if got := f.sh("cut -d: -f1 /etc/passwd; cat /etc/hostname; id -un 1000; getent hosts localhost | wc -l"); !strings.HasPrefix(got, "root\nagent\nnobody\ntest\nagent\n") {
+	if got := f.sh("cut -d: -f1 /etc/passwd; cat /etc/hostname; id -un \"$(id -u)\"; getent hosts localhost | wc -l"); !strings.HasPrefix(got, "root\nagent\nnobody\ntest\nagent\n") {
 		t.Errorf("got %q", got)
 	}
 	own := f.sh("cat /etc/machine-id")

@@ -50,6 +50,7 @@ func prepare(t *testing.T, c Config, change ...func(*backend.Spec)) *fixture {
 			{Source: exe, Target: attacker},
 		},
 		Limits: backend.Limits{PIDs: 256, Tmp: 64 << 20},
+		System: c.System, Cache: t.TempDir(),
 	}
 	for _, do := range change {
 		do(&f.spec)
@@ -128,6 +129,17 @@ func (f *fixture) nothingLeft() {
 	}
 }
 
+// ids are the agent's, as the bottle has them: "1000:1000". They are never root's.
+func (f *fixture) ids() string {
+	f.t.Helper()
+	ids := f.sh("id -u agent; id -g agent")
+	uid, gid, _ := strings.Cut(ids, "\n")
+	if uid == "0" || gid == "0" {
+		f.t.Errorf("the agent is %s:%s", uid, gid)
+	}
+	return uid + ":" + gid
+}
+
 // result is how a command in the bottle ended.
 type result struct {
 	out, err string
@@ -153,7 +165,7 @@ func (f *fixture) runWith(c wire.Command) result {
 	}
 	p, err := wire.Exec(ctx, f.bottle.Wire(), c)
 	if err != nil {
-		f.t.Fatalf("exec %q: %v", c.Argv, err)
+		f.t.Fatalf("exec %q: %v%s", c.Argv, err, f.whyEnded())
 	}
 	if !c.TTY {
 		_ = p.Stdin.Close() // a command that has ended by now needs no telling that no more comes
@@ -168,9 +180,21 @@ func (f *fixture) runWith(c wire.Command) result {
 	}
 	reading.Wait()
 	if r.exit, err = p.Wait(); err != nil {
-		f.t.Fatalf("exec %q: %v\n%s%s", c.Argv, err, r.out, r.err)
+		f.t.Fatalf("exec %q: %v\n%s%s%s", c.Argv, err, r.out, r.err, f.whyEnded())
 	}
 	return r
+}
+
+// whyEnded is why the bottle has ended, when it has.
+func (f *fixture) whyEnded() string {
+	select {
+	case <-f.bottle.Done():
+	case <-time.After(3 * time.Second): // for one that is about to
+	}
+	if err := f.bottle.Err(); err != nil {
+		return " (the bottle: " + err.Error() + ")"
+	}
+	return ""
 }
 
 // sh runs a shell script that must succeed and returns what it printed, trimmed.

@@ -22,6 +22,9 @@ func systemCalls(t *testing.T, c Config) {
 	f := up(t, c)
 	came := f.attack("syscalls", false)
 	for name, how := range came {
+		if name == "twin landlock" && f.bottle.Report().Landlock == 0 {
+			continue // there is none, and the report says so
+		}
 		if twin := strings.HasPrefix(name, "twin "); twin && how != "ok" {
 			t.Errorf("%s: %s", name, how)
 		} else if !twin && !slices.Contains(denied, how) {
@@ -61,8 +64,9 @@ func terminalInjection(t *testing.T, c Config) {
 func otherIdentities(t *testing.T, c Config) {
 	f := up(t, c)
 	status := f.sh("cat /proc/self/status")
+	uid, gid, _ := strings.Cut(f.ids(), ":")
 	for _, want := range []string{"CapInh:\t0000000000000000", "CapPrm:\t0000000000000000", "CapEff:\t0000000000000000",
-		"CapBnd:\t0000000000000000", "CapAmb:\t0000000000000000", "NoNewPrivs:\t1", "Seccomp:\t2", "Uid:\t1000\t1000\t1000\t1000", "Gid:\t1000\t1000\t1000\t1000"} {
+		"CapBnd:\t0000000000000000", "CapAmb:\t0000000000000000", "NoNewPrivs:\t1", "Seccomp:\t2", "Uid:" + strings.Repeat("\t"+uid, 4), "Gid:" + strings.Repeat("\t"+gid, 4)} {
 		if !strings.Contains(status, want) {
 			t.Errorf("the agent's status lacks %q", want)
 		}
@@ -73,7 +77,7 @@ func otherIdentities(t *testing.T, c Config) {
 		}
 	}
 	// A set-user-id file of one's own gives nothing either.
-	f.sh(`cp /bin/sh /workspace/s; chmod 6755 /workspace/s; test "$(/workspace/s -pc 'id -u')" = 1000`)
+	f.sh(`cp /bin/sh /workspace/s; chmod 6755 /workspace/s; test "$(/workspace/s -pc 'id -u')" = ` + uid)
 	if r := f.run("/bin/sh", "-c", "su -c id root < /dev/null || sudo -n id"); strings.Contains(r.out, "uid=0") {
 		t.Errorf("became root: %s", r.out)
 	}

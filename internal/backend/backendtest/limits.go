@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/claude-bottle/claude-bottle/internal/backend"
+	"github.com/claude-bottle/claude-bottle/internal/wire"
 )
 
 var limitRows = []row{
@@ -43,6 +44,23 @@ func memoryHog(t *testing.T, c Config) {
 		return
 	}
 	f := up(t, c, func(s *backend.Spec) { s.Limits.Memory = 96 << 20 })
+	if c.OwnKernel { // its processes are one of the host's, and so is who is killed
+		if r := f.run(attacker, attackCommand, "memory", "8"); r.exit.Code != 0 {
+			t.Errorf("taking 8 MiB of 96: %+v %s", r.exit, r.out)
+		}
+		if _, err := wire.Exec(t.Context(), f.bottle.Wire(), wire.Command{Argv: []string{attacker, attackCommand, "memory", "512"}, Env: environment, Dir: "/"}); err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case <-f.bottle.Done():
+		case <-time.After(patience):
+			t.Fatal("took 512 MiB of 96")
+		}
+		if err := f.bottle.Err(); err == nil || !strings.Contains(err.Error(), "ran out of its 96 MiB of memory") {
+			t.Errorf("the bottle ended because of %v", err)
+		}
+		return
+	}
 	if r := f.run(attacker, attackCommand, "memory", "512"); r.exit.Signal != "SIGKILL" && r.exit.Code != 137 {
 		t.Errorf("taking 512 MiB of 96: %+v %s", r.exit, r.out)
 	}
@@ -66,6 +84,12 @@ func fillTmp(t *testing.T, c Config) {
 }
 
 func fillInodes(t *testing.T, c Config) {
+	if by, ok := c.Enforced["tmp files"]; ok && by.By == "" {
+		if by.Note == "" {
+			t.Error("their number is not limited here, and nothing says why")
+		}
+		return
+	}
 	f := up(t, c, func(s *backend.Spec) { s.Limits.Tmp = 8 << 20 })
 	came := f.attack("inodes", false, "/dev/shm", "20000")
 	if came["error"] != "ENOSPC" {

@@ -5,7 +5,7 @@
 // A driver's test binary is its own cork, its own attacker and the process that is killed; its
 // TestMain is therefore
 //
-//	func TestMain(m *testing.M) { os.Exit(backendtest.Main(m, driver.CorkMain, open)) }
+//	func TestMain(m *testing.M) { os.Exit(backendtest.Main(m, cork, open)) }
 //
 // and the suite runs as
 //
@@ -28,7 +28,19 @@ type Config struct {
 	// Enforced has the limits the host lets the backend enforce, as in backend.Facts: rows about
 	// others check that the report says so.
 	Enforced map[string]backend.Enforcement
+	// System is what bottles of a system of their own are made from. It has sh, git, curl, procps
+	// and python3.
+	System backend.System
+	// Carried says that folders are copied into the bottle and out of it again at its end, instead
+	// of being shown there.
+	Carried bool
+	// OwnKernel says that bottles run on a kernel that is not Linux (gVisor's): its network is narrow
+	// (wire.Ways), it has no Landlock, and the memory limit ends all of the bottle.
+	OwnKernel bool
 }
+
+// own reports whether bottles have a system of their own.
+func (c Config) own() bool { return c.System.Ref != "" }
 
 // row is one claim.
 type row struct {
@@ -65,14 +77,15 @@ const (
 	holdCommand   = "hold"
 )
 
-// Main is what a driver's TestMain returns the result of. cork is the driver's; open as in Config.
-func Main(m *testing.M, cork func() int, open func(exe string) backend.Backend) int {
+// Main is what a driver's TestMain returns the result of. cork is the driver's, with the arguments
+// behind its command; open as in Config.
+func Main(m *testing.M, cork func(args []string) int, open func(exe string) backend.Backend) int {
 	if len(os.Args) < 2 {
 		return m.Run()
 	}
 	switch os.Args[1] {
 	case backend.CorkCommand:
-		return cork()
+		return cork(os.Args[2:])
 	case attackCommand:
 		if err := attack(os.Args[2:]); err != nil {
 			fmt.Println(err)

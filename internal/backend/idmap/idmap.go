@@ -81,3 +81,12 @@ func Clone(path string, attrs uint64, users *os.File) (_ *os.File, err error) {
 	}
 	return f, nil
 }
+
+// Attach puts a detached mount of Clone's at path, a folder or file of the same kind, in the
+// caller's mount namespace.
+func Attach(tree *os.File, path string) error {
+	if err := unix.MoveMount(int(tree.Fd()), "", unix.AT_FDCWD, path, unix.MOVE_MOUNT_F_EMPTY_PATH); err != nil {
+		return fmt.Errorf("mount at %s: %w", path, err)
+	}
+	return nil
+}

@@ -11,4 +11,6 @@ import (
 func open(exe string) backend.Backend { return New(exe) }
 
 // The test binary is its own cork and its own attacker.
-func TestMain(m *testing.M) { os.Exit(backendtest.Main(m, CorkMain, open)) }
+func TestMain(m *testing.M) {
+	os.Exit(backendtest.Main(m, func([]string) int { return CorkMain() }, open))
+}

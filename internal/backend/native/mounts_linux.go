@@ -5,7 +5,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/claude-bottle/claude-bottle/internal/backend/native/idmap"
+	"github.com/claude-bottle/claude-bottle/internal/backend/idmap"
 	"github.com/claude-bottle/claude-bottle/internal/backend/native/jail"
 )
 

@@ -14,7 +14,7 @@ import (
 	"time"
 
 	"github.com/claude-bottle/claude-bottle/internal/backend"
-	"github.com/claude-bottle/claude-bottle/internal/backend/native/idmap"
+	"github.com/claude-bottle/claude-bottle/internal/backend/idmap"
 	"github.com/claude-bottle/claude-bottle/internal/bottle"
 	"github.com/claude-bottle/claude-bottle/internal/wire"
 )
