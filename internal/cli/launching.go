@@ -121,14 +121,16 @@ func (a *app) launchOptions() (launch.Options, error) {
 	}, nil
 }
 
-// wardenVariables are the operator's variables a warden may need: to find and install programs and
-// to reach the internet. It is a list, so that no credential gets there by being in the
+// wardenVariables are the operator's variables a warden may need: to find and install programs, to
+// reach the internet and a container engine. It is a list, so that no credential gets there by being in the
 // environment.
 var wardenVariables = []string{
 	"HOME", "PATH", "USER", "LOGNAME", "LANG", "TMPDIR", "XDG_RUNTIME_DIR", "XDG_CACHE_HOME",
 	"HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy",
 	"SSL_CERT_FILE", "SSL_CERT_DIR", "NODE_EXTRA_CA_CERTS",
 	"NPM_CONFIG_REGISTRY", "npm_config_registry", "NPM_CONFIG_USERCONFIG", "npm_config_userconfig",
+	// Which container engine, and how it is reached.
+	"DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_CONFIG", "DOCKER_TLS", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH", "SSH_AUTH_SOCK",
 }
 
 func (a *app) wardenEnv() []string {

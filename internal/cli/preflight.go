@@ -32,6 +32,8 @@ func (p preflight) print(w io.Writer, st style) {
 	s.row("agent", p.plan.Agent.String())
 	s.row("provider", p.provider())
 	s.row("backend", p.backend())
+	s.words("image", p.image())
+	s.row("runtime", p.runtime())
 	s.row("bottle", safe(strings.Join(p.plan.Bottles, " + ")))
 	s.words("args", quoted(p.plan.Args))
 	s.words("prompt", clip(safe(p.plan.Prompt), 200))
@@ -60,10 +62,41 @@ func (p preflight) provider() string {
 }
 
 func (p preflight) backend() string {
-	if p.facts.Ready || p.facts.Why == "" {
-		return safe(p.plan.Backend)
+	name := safe(p.plan.Backend)
+	switch {
+	case !p.facts.Ready && p.facts.Why != "":
+		return name + " (not ready)" // why and what to do stand in the notes
+	case p.facts.At != "":
+		return name + ", engine at " + safe(p.facts.At)
 	}
-	return safe(p.plan.Backend) + " (not ready)" // why and what to do stand in the notes
+	return name
+}
+
+// image says what the bottle's own system is made from. Whether it has to be built is for launch to
+// find out.
+func (p preflight) image() string {
+	y := p.plan.System
+	switch {
+	case y == nil:
+		return ""
+	case y.Prebuilt:
+		return safe(y.Ref) + ", as it is (your CLAUDE_BOTTLE_IMAGE)"
+	case y.Dockerfile != "":
+		return safe(y.Ref) + ", from " + safe(y.Dockerfile)
+	case y.Base != "":
+		return safe(y.Ref) + ", from " + safe(y.Base)
+	}
+	return safe(y.Ref) + ", from our own Dockerfile"
+}
+
+func (p preflight) runtime() string {
+	switch {
+	case p.plan.System == nil:
+		return ""
+	case p.plan.System.Runtime != "":
+		return safe(p.plan.System.Runtime) + ", or no launch"
+	}
+	return "gVisor where the engine has it, else its default"
 }
 
 // env lists names and where values come from, never a value.

@@ -34,6 +34,12 @@ var testFacts = []backend.Facts{{
 	},
 }}
 
+// engineFacts are of a host with a container engine alone.
+var engineFacts = []backend.Facts{{
+	Name: "docker", Ready: true, OwnSystem: true, At: "unix:///var/run/docker.sock (default)",
+	Limits: map[string]backend.Enforcement{"memory": {By: "engine"}, "pids": {By: "engine"}, "disk": {By: "meter"}},
+}}
+
 func TestPreflight(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct {
@@ -55,6 +61,18 @@ func TestPreflight(t *testing.T) {
 		"missing_credential": {
 			agent:  "---\nbottle: b\n---\n",
 			bottle: "---\nenv: {A: one}\n---\n",
+		},
+		"image": {
+			agent:   "---\nbottle: b\n---\n",
+			bottle:  "---\nagent_provider: {template: shell, base: \"node:22-slim\"}\nruntime: runsc\n---\n",
+			facts:   engineFacts,
+			request: plan.Request{Backend: "docker"},
+		},
+		"prebuilt_image": {
+			agent:  "---\nbottle: b\n---\n",
+			bottle: "---\nagent_provider: {template: shell}\n---\n",
+			facts:  engineFacts,
+			env:    map[string]string{"CLAUDE_BOTTLE_IMAGE": "registry.example/team/agents:3"},
 		},
 		"everything": {
 			agent: "---\nbottle: b\nskills: [review]\ngit-gate:\n  user: {email: coder@example.org}\n---\nYou write code.\n",
@@ -115,7 +133,10 @@ egress:
 			if got := unpaint(painted.String()); got != plain.String() {
 				t.Errorf("colours change the text or its layout:\n%s", cmp.Diff(plain.String(), got))
 			}
-			for _, value := range tc.env {
+			for name, value := range tc.env {
+				if name == "CLAUDE_BOTTLE_IMAGE" {
+					continue // a name itself
+				}
 				if strings.Contains(plain.String(), value) {
 					t.Errorf("the value %q is shown", value)
 				}

@@ -1,6 +1,7 @@
 package launch
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 
@@ -12,7 +13,7 @@ import (
 // programs there which don't read the system's bundle.
 const (
 	trustBundle = "/etc/ssl/certs/ca-certificates.crt"
-	searchPath  = backend.Programs + "/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+	systemPath  = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 )
 
 // loginPath restores for login shells what /etc/profile of many systems resets.
@@ -35,8 +36,9 @@ var trustVariables = []string{
 }
 
 // environment is the agent's complete environment. Later sources win: what makes the bottle work
-// comes last, so that a manifest can't break the trust store or the proxy by accident.
-func environment(p plan.Plan, in Inputs, provider []string, placeholders map[string]string, term Term) []string {
+// comes last, so that neither the bottle's own system nor a manifest can break the trust store or
+// the proxy by accident.
+func environment(p plan.Plan, in Inputs, system, provider []string, placeholders map[string]string, term Term) []string {
 	env := map[string]string{
 		"LANG":  "C.UTF-8",
 		"SHELL": "/bin/bash",
@@ -45,10 +47,11 @@ func environment(p plan.Plan, in Inputs, provider []string, placeholders map[str
 	if term.Color != "" {
 		env["COLORTERM"] = term.Color
 	}
-	for _, kv := range provider {
+	for _, kv := range slices.Concat(system, provider) {
 		name, value := cut(kv)
 		env[name] = value
 	}
+	path := cmp.Or(env["PATH"], systemPath)
 	for _, e := range p.Env {
 		if e.Source == plan.EnvLiteral {
 			env[e.Name] = e.Value
@@ -61,7 +64,7 @@ func environment(p plan.Plan, in Inputs, provider []string, placeholders map[str
 		"HOME":                backend.Home,
 		"USER":                backend.AgentUser,
 		"LOGNAME":             backend.AgentUser,
-		"PATH":                searchPath,
+		"PATH":                backend.Programs + "/bin:" + path,
 		"CLAUDE_BOTTLE":       "1",
 		"CLAUDE_BOTTLE_ID":    p.ID.String(),
 		"NO_PROXY":            "localhost,127.0.0.1,::1",

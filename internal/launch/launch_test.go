@@ -27,10 +27,12 @@ func TestWhatMakesTheBottleWorkWinsOverTheManifest(t *testing.T) {
 		{Name: "TOKEN_OF_MINE", Source: plan.EnvPrompt},
 	}}
 	in := Inputs{Env: map[string]string{"SSL_CERT_FILE": "/tmp/mine.pem", "TOKEN_OF_MINE": "typed"}}
-	env := environment(p, in, []string{"PROVIDER=1", "EDITOR=ed"}, map[string]string{"API_KEY": "placeholder"}, Term{}.orDefault())
+	system := []string{"PATH=/usr/local/go/bin:/usr/bin", "JAVA_HOME=/opt/java", "HTTP_PROXY=http://image.test", "EDITOR=image", "HOME=/root"}
+	env := environment(p, in, system, []string{"PROVIDER=1", "EDITOR=ed"}, map[string]string{"API_KEY": "placeholder"}, Term{}.orDefault())
 	for _, want := range []string{
 		"EDITOR=vi", "TOKEN_OF_MINE=typed", "PROVIDER=1", "API_KEY=placeholder", "TERM=xterm-256color",
 		"HTTPS_PROXY=http://127.0.0.1:3128", "SSL_CERT_FILE=" + trustBundle, "HOME=/home/agent",
+		"PATH=/opt/claude-bottle/bin:/usr/local/go/bin:/usr/bin", "JAVA_HOME=/opt/java", "HTTP_PROXY=http://127.0.0.1:3128",
 	} {
 		if !slices.Contains(env, want) {
 			t.Errorf("%q is missing in\n%s", want, strings.Join(env, "\n"))
@@ -44,7 +46,7 @@ func TestWhatMakesTheBottleWorkWinsOverTheManifest(t *testing.T) {
 func TestNoSecretIsInTheEnvironment(t *testing.T) {
 	t.Parallel()
 	in := Inputs{Secrets: map[string]secret.Value{"API_KEY": secret.New("sk-real-value")}}
-	env := environment(plan.Plan{}, in, nil, map[string]string{"API_KEY": "placeholder"}, Term{})
+	env := environment(plan.Plan{}, in, nil, nil, map[string]string{"API_KEY": "placeholder"}, Term{})
 	if strings.Contains(strings.Join(env, "\n"), "sk-real-value") {
 		t.Error("the credential is in the agent's environment")
 	}

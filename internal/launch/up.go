@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"slices"
 	"time"
 
@@ -78,7 +79,7 @@ func (r *raising) up(ctx context.Context) (*bottleUp, error) {
 	// The host's side of things is made while the kernel makes the bottle's.
 	hosting := make(chan hostSide, 1)
 	go func() { hosting <- r.hostSide(ctx, ca) }()
-	up.bottle, err = r.start(ctx, ca, program)
+	up.bottle, err = r.start(ctx, ca, template, program)
 	host := <-hosting
 	if host.bait != nil {
 		r.undo.Add(host.bait.Close)
@@ -103,7 +104,7 @@ func (r *raising) up(ctx context.Context) (*bottleUp, error) {
 	// The end of ctx would kill the agent, and ctx is the launch's own: it ends when the launch has.
 	up.agent, err = wire.Exec(context.WithoutCancel(ctx), up.bottle.Wire(), wire.Command{
 		Argv: template.Argv(setup),
-		Env:  environment(p, r.boot.inputs(), template.Env(setup), setup.Placeholders, r.boot.Term),
+		Env:  environment(p, r.boot.inputs(), up.bottle.Report().Env, template.Env(setup), setup.Placeholders, r.boot.Term),
 		Dir:  backend.Workspace,
 		TTY:  !p.Headless, Rows: r.boot.Term.Rows, Cols: r.boot.Term.Cols,
 	})
@@ -140,13 +141,25 @@ func (r *raising) hostSide(ctx context.Context, ca *authority.Authority) (h host
 }
 
 // start makes the folders the agent writes in and starts the backend.
-func (r *raising) start(ctx context.Context, ca *authority.Authority, program install.Program) (backend.Bottle, error) {
+func (r *raising) start(ctx context.Context, ca *authority.Authority, template provider.Template, program install.Program) (backend.Bottle, error) {
 	p := r.boot.Plan
 	b, err := all.Get(p.Backend, r.boot.Executable)
 	if err != nil {
 		return nil, err
 	}
+	spec := backend.Spec{
+		ID: p.ID, Dir: r.dir.Path(""), Hostname: p.Agent.String(), Limits: p.Limits,
+		Cache: filepath.Join(r.boot.CacheRoot, "images"),
+	}
 	mounts := slices.Clone(program.Mounts)
+	if p.System != nil {
+		spec.System = *p.System
+		if len(program.Mounts) > 0 && !p.System.Prebuilt { // it becomes a part of the image
+			m := program.Mounts[0]
+			spec.System.Program = &backend.Program{Name: template.Name(), Version: program.Version, Dir: m.Source, Target: m.Target}
+			mounts = nil
+		}
+	}
 	for target, name := range map[string]string{backend.Home: state.HomeDir, backend.Workspace: state.WorkDir} {
 		if err := os.Mkdir(r.dir.Path(name), 0o700); err != nil {
 			return nil, err
@@ -158,9 +171,8 @@ func (r *raising) start(ctx context.Context, ca *authority.Authority, program in
 		files = append(files, backend.File{Path: path, Mode: 0o644, Data: ca.PEM()})
 	}
 	r.report.Line(stepStart, "sealing a "+p.Backend+" bottle")
-	bottle, err := b.Start(ctx, backend.Spec{
-		ID: p.ID, Dir: r.dir.Path(""), Hostname: p.Agent.String(), Files: files, Mounts: mounts, Limits: p.Limits,
-	}, func(line string) { r.report.Line(stepStart, line) })
+	spec.Files, spec.Mounts = files, mounts
+	bottle, err := b.Start(ctx, spec, func(line string) { r.report.Line(stepStart, line) })
 	if err != nil {
 		return nil, err
 	}

@@ -14,6 +14,18 @@ type Provider struct {
 	AuthTokenAt Pos
 	// Command is what the shell template runs.
 	Command []string
+	// Dockerfile and Base are what the bottle's own system is made from; either may be empty.
+	// Dockerfile is absolute or begins with "~/".
+	Dockerfile   string
+	DockerfileAt Pos
+	Base         string
+	BaseAt       Pos
+}
+
+// Runtime is the container runtime a bottle insists on.
+type Runtime struct {
+	Name string
+	At   Pos
 }
 
 // Unbuilt is a declared key that this version understands and can't enforce.
@@ -33,6 +45,7 @@ type layer struct {
 	git       GitUser
 	routes    *[]Route
 	limits    Limits
+	runtime   *Runtime
 	repos     *[]Unbuilt // empty when declared without any
 	supervise *[]Unbuilt // empty when declared false
 	dlp       *[]Unbuilt
@@ -52,6 +65,7 @@ func (l layer) over(child layer) layer {
 	lay(&l.repos, child.repos)
 	lay(&l.supervise, child.supervise)
 	lay(&l.dlp, child.dlp)
+	lay(&l.runtime, child.runtime)
 	l.git = l.git.over(child.git)
 	l.limits = l.limits.over(child.limits)
 	env := slices.Clone(l.env)
@@ -107,6 +121,9 @@ func layerOf(f *file, k *bottleKeys) layer {
 			*l.supervise = []Unbuilt{f.unbuilt("supervise")}
 		}
 	}
+	if k.Runtime != "" {
+		l.runtime = &Runtime{string(k.Runtime), f.at["runtime"]}
+	}
 	if k.DLP != nil {
 		l.dlp = &[]Unbuilt{f.unbuilt("dlp")}
 		f.dlp(k.DLP, place{"dlp", "dlp"})
@@ -134,10 +151,12 @@ func (f *file) provider(p *providerKeys) (*Provider, []Unbuilt) {
 	if p.AuthToken != "" && out.Template == "shell" {
 		f.fail(in.key("auth_token"), "the shell template has no credential of its own", "give the rule an auth: egress.routes with auth: {scheme, token_ref}")
 	}
-	var u []Unbuilt
-	if p.Dockerfile != "" {
-		u = append(u, f.unbuilt(in.key("dockerfile").path))
+	out.Dockerfile, out.DockerfileAt = string(p.Dockerfile), f.at[in.key("dockerfile").path]
+	out.Base, out.BaseAt = string(p.Base), f.at[in.key("base").path]
+	if out.Dockerfile != "" && out.Base != "" {
+		f.fail(in.key("base"), "and dockerfile can't both say what the system is made from", "write the base into the Dockerfile's FROM, or leave the dockerfile out")
 	}
+	var u []Unbuilt
 	if p.Forward {
 		u = append(u, f.unbuilt(in.key("forward_host_credentials").path))
 	}

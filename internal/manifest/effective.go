@@ -27,6 +27,8 @@ type Effective struct {
 	Git          GitUser
 	Routes       []Route
 	Limits       Limits
+	// Runtime is the container runtime to insist on; zero for none.
+	Runtime Runtime
 	// Unbuilt is what this version can't enforce and therefore must not launch.
 	Unbuilt []Unbuilt
 }
@@ -67,6 +69,9 @@ func (m *Manifest) Effective(agent string, bottles []string) (Effective, error) 
 	}
 	if l.provider != nil {
 		e.Provider = *l.provider
+	}
+	if l.runtime != nil {
+		e.Runtime = *l.runtime
 	}
 	if l.routes != nil {
 		e.Routes = slices.Clone(*l.routes)

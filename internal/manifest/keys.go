@@ -26,15 +26,17 @@ type bottleKeys struct {
 	Egress    *egressKeys   `json:"egress,omitempty"`
 	Supervise *bool         `json:"supervise,omitempty"`
 	Limits    Limits        `json:"limits,omitempty"`
+	Runtime   runtimeName   `json:"runtime,omitempty"`
 	DLP       *dlpKeys      `json:"dlp,omitempty"`
 }
 
 type providerKeys struct {
-	Template   string  `json:"template,omitempty"`
-	AuthToken  varName `json:"auth_token,omitempty"`
-	Command    []arg   `json:"command,omitempty"`
-	Dockerfile string  `json:"dockerfile,omitempty"`
-	Forward    bool    `json:"forward_host_credentials,omitempty"`
+	Template   string   `json:"template,omitempty"`
+	AuthToken  varName  `json:"auth_token,omitempty"`
+	Command    []arg    `json:"command,omitempty"`
+	Dockerfile hostPath `json:"dockerfile,omitempty"`
+	Base       imageRef `json:"base,omitempty"`
+	Forward    bool     `json:"forward_host_credentials,omitempty"`
 }
 
 type gitKeys struct {

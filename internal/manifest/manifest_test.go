@@ -172,8 +172,8 @@ func TestWhatIsMissingOrBrokenStopsOnlyWhatUsesIt(t *testing.T) {
 		{"worker", []string{"chidl"}, `there is no bottle "chidl"; did you mean "child"? there is: broken, child, closed, heir, parent, side`},
 		{"worker", []string{"child", "child"}, `bottle "child" is named twice`},
 		{"drifter", nil, `agents/drifter.md: agent "drifter" names no bottle and none was given; write "bottle: <name>" into its frontmatter or start it with --bottle; there is: broken, child, closed, heir, parent, side`},
-		{"victim", nil, `bottles/broken.md:2:1: unknown key "egres"; did you mean "egress"? accepted: agent_provider, dlp, egress, env, extends, git-gate, limits, supervise`},
-		{"victim", []string{"heir", "broken"}, `bottles/broken.md:2:1: unknown key "egres"; did you mean "egress"? accepted: agent_provider, dlp, egress, env, extends, git-gate, limits, supervise`},
+		{"victim", nil, `bottles/broken.md:2:1: unknown key "egres"; did you mean "egress"? accepted: agent_provider, dlp, egress, env, extends, git-gate, limits, runtime, supervise`},
+		{"victim", []string{"heir", "broken"}, `bottles/broken.md:2:1: unknown key "egres"; did you mean "egress"? accepted: agent_provider, dlp, egress, env, extends, git-gate, limits, runtime, supervise`},
 		{"victim", []string{"side"}, ""},
 	} {
 		_, err := m.Effective(c.agent, c.bottles)

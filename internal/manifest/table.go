@@ -41,7 +41,10 @@ var bottleTable = [...]Key{
 		Example: "auth_token: WORK_CLAUDE_TOKEN"},
 	{Path: "agent_provider.command", Text: "For the shell template: the command to run, one list item an argument.",
 		Example: "command: [make, test]", Default: "a login shell", Empty: "leave the key out to get a login shell"},
-	{Path: "agent_provider.dockerfile", Text: "A Dockerfile the bottle's system is built from.", Example: "dockerfile: ~/bottles/go.Dockerfile", Unbuilt: true},
+	{Path: "agent_provider.dockerfile", Text: "A Dockerfile the bottle's system is built from, on backends whose bottles have one of their own; its folder is the context. The agent program is laid over it.",
+		Example: "dockerfile: ~/bottles/go/Dockerfile"},
+	{Path: "agent_provider.base", Text: "The image the agent program is laid over, where there is no dockerfile.",
+		Example: "base: node:22-slim", Default: "debian:12-slim"},
 	{Path: "agent_provider.forward_host_credentials", Text: "Use the login the program itself has on this host.",
 		Example: "forward_host_credentials: true", Default: "false", Unbuilt: true},
 	{Path: "env", Text: "Variables of the agent's environment. Merged name by name, the child's value wins.", Example: "env: {CI: \"1\"}"},
@@ -96,6 +99,8 @@ var bottleTable = [...]Key{
 	{Path: "limits.cpus", Text: "Processor time, in cores.", Example: "cpus: 1.5", Default: "none"},
 	{Path: "limits.disk", Text: "What home and workspace hold together.", Example: "disk: 20GiB", Default: "10GiB"},
 	{Path: "limits.tmp", Text: "What /tmp, /dev/shm and /run hold, each.", Example: "tmp: 512MiB", Default: "1GiB"},
+	{Path: "runtime", Text: "The container runtime to insist on, by the name the engine has it registered under. The last one declared counts.",
+		Example: "runtime: runsc", Default: "gVisor where the engine has it, else the engine's default"},
 	{Path: "dlp", Text: "Scanning of all traffic. Declared, it replaces the parent's as a whole.", Unbuilt: true},
 	{Path: "dlp.outbound_detectors", Text: "What to look for in what leaves.", Default: "all", Empty: anyOf},
 	{Path: "dlp.inbound_detectors", Text: "What to look for in what arrives.", Default: "all", Empty: anyOf},
@@ -145,10 +150,8 @@ func removed(kind Kind, shape string) string {
 	switch {
 	case kind == KindAgent && shape == "git-gate.repos":
 		return "repositories belong to a bottle: they carry credentials and trust in a host"
-	case kind == KindAgent && (shape == "env" || shape == "egress" || shape == "limits" || shape == "agent_provider" || shape == "supervise" || shape == "dlp" || shape == "extends"):
+	case kind == KindAgent && (shape == "env" || shape == "egress" || shape == "limits" || shape == "agent_provider" || shape == "supervise" || shape == "dlp" || shape == "extends" || shape == "runtime"):
 		return "it belongs to a bottle, in bottles/<name>.md: an agent may come from a repository, a bottle never does"
-	case shape == "runtime":
-		return "the backend is chosen at launch with --backend"
 	case shape == "ssh" || shape == "git":
 		return "use git-gate.repos and git-gate.user"
 	case shape == "git_user" || shape == "git-gate.git_user":

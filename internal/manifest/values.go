@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"net/url"
+	"path"
 	"strconv"
 	"strings"
 	"unicode"
@@ -116,6 +117,54 @@ func (w *network) UnmarshalText(b []byte) error {
 		return fmt.Errorf("%s is one address; write %s", a, netip.PrefixFrom(a, a.BitLen()))
 	}
 	return fmt.Errorf("%s is not an address range such as 10.1.0.0/16", shown(string(b)))
+}
+
+// hostPath is the path of a file of the host.
+type hostPath string
+
+func (h *hostPath) UnmarshalText(b []byte) error {
+	if s := string(b); !path.IsAbs(s) && !strings.HasPrefix(s, "~/") || strings.ContainsRune(s, 0) {
+		return errors.New("must be an absolute path, or begin with ~/")
+	}
+	*h = hostPath(b)
+	return nil
+}
+
+// imageRef is the name of a container image.
+type imageRef string
+
+func (r *imageRef) UnmarshalText(b []byte) error {
+	if !plainName(string(b), 255, "._-/:@") {
+		return fmt.Errorf("%s is not an image's name such as debian:12-slim", shown(string(b)))
+	}
+	*r = imageRef(b)
+	return nil
+}
+
+// runtimeName is the name a container runtime is registered under.
+type runtimeName string
+
+func (r *runtimeName) UnmarshalText(b []byte) error {
+	if !plainName(string(b), 100, "._-/") {
+		return fmt.Errorf("%s is not a runtime's name such as runsc", shown(string(b)))
+	}
+	*r = runtimeName(b)
+	return nil
+}
+
+// plainName reports whether s begins with a letter or digit and holds nothing but those and what is in
+// also, most bytes at most.
+func plainName(s string, most int, also string) bool {
+	plain := func(c byte) bool { return c >= '0' && c <= '9' || c >= 'A' && c <= 'Z' || c >= 'a' && c <= 'z' }
+	if s == "" || len(s) > most || !plain(s[0]) {
+		return false
+	}
+	for i := range len(s) {
+		if !plain(s[i]) && strings.IndexByte(also, s[i]) < 0 {
+			return false
+		}
+	}
+	return true
 }
 
 // upstreamURL is scheme and authority, nothing else.

@@ -43,7 +43,7 @@ func Build(m *manifest.Manifest, r Request, h Host) (Plan, error) {
 	if err != nil {
 		return Plan{}, err
 	}
-	for _, step := range []func(){b.unbuilt, b.backend, b.provider, b.routes, b.env, b.skills, b.workspace, b.origin} {
+	for _, step := range []func(){b.unbuilt, b.backend, b.system, b.provider, b.routes, b.env, b.skills, b.workspace, b.origin} {
 		step()
 	}
 	if len(b.errs) > 0 {
@@ -109,7 +109,8 @@ func (b *builder) backend() {
 	known := b.host.Backends
 	i := slices.IndexFunc(known, func(f backend.Facts) bool { return f.Name == b.request.Backend })
 	if b.request.Backend == "" {
-		i = max(0, slices.IndexFunc(known, func(f backend.Facts) bool { return f.Ready }))
+		// One that has what the bottle asks for, else the first, whose note says what it lacks.
+		i = max(0, slices.IndexFunc(known, func(f backend.Facts) bool { return f.Ready && (f.OwnSystem || b.wantsSystem() == nil) }))
 	}
 	if i < 0 || i >= len(known) {
 		names := make([]string, len(known))

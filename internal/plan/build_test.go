@@ -387,3 +387,66 @@ egress: {routes: [{host: a.example.org, auth: {scheme: Bearer, token_ref: FORGE}
 		t.Errorf("%v %s", err, text)
 	}
 }
+
+// engines is a host like any, with a container engine that is there.
+func engines(set ...string) plan.Host {
+	h := host(set...)
+	h.Backends[0] = backend.Facts{Name: "docker", Ready: true, OwnSystem: true}
+	h.Backends[0], h.Backends[1] = h.Backends[1], h.Backends[0]
+	read := h.ReadFile
+	h.ReadFile = func(path string) ([]byte, error) {
+		if path == "/home/me/go/Dockerfile" {
+			return []byte("FROM golang\n"), nil
+		}
+		return read(path)
+	}
+	return h
+}
+
+func TestSystemOfItsOwn(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		bottle, backend string
+		host            plan.Host
+		want            *backend.System
+		on              string // the backend chosen
+		stop            string
+	}{
+		"the host's programs": {"env: {A: b}", "", engines(), nil, "native", ""},
+		"ours":                {"env: {A: b}", "docker", engines(), &backend.System{Ref: "claude-bottle:latest"}, "docker", ""},
+		"a Dockerfile chooses a backend that can": {
+			"agent_provider: {dockerfile: ~/go/Dockerfile}", "", engines(),
+			&backend.System{Ref: "claude-bottle:latest", Dockerfile: "/home/me/go/Dockerfile"}, "docker", "",
+		},
+		"a base":    {"agent_provider: {base: alpine}", "", engines(), &backend.System{Ref: "claude-bottle:latest", Base: "alpine"}, "docker", ""},
+		"a runtime": {"runtime: runsc", "", engines(), &backend.System{Ref: "claude-bottle:latest", Runtime: "runsc"}, "docker", ""},
+		"an image that is there": {
+			"agent_provider: {base: alpine}", "docker", engines("CLAUDE_BOTTLE_IMAGE=mine:1"),
+			&backend.System{Ref: "mine:1", Prebuilt: true}, "docker", "",
+		},
+		"not where the host's programs are shown": {"agent_provider: {base: alpine}", "native", engines(), nil, "native", "agent_provider.base has no meaning on the native backend"},
+		"nor where no engine is":                  {"runtime: runsc", "", host(), nil, "docker", "the docker backend can't run here"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p, err := plan.Build(frontmatters("", c.bottle+"\nlimits: {memory: 1GiB}"), plan.Request{Agent: "worker", Backend: c.backend}, c.host)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(c.want, p.System); diff != "" {
+				t.Error(diff)
+			}
+			if p.Backend != c.on {
+				t.Errorf("on %s, want %s", p.Backend, c.on)
+			}
+			stopped := slices.ContainsFunc(p.Notes, func(n plan.Note) bool { return n.Level == plan.Stop && strings.Contains(n.Text, c.stop) })
+			if c.stop != "" && !stopped {
+				t.Errorf("notes %+v, want a stop for %q", p.Notes, c.stop)
+			}
+		})
+	}
+	_, err := plan.Build(frontmatters("", "agent_provider: {dockerfile: /nowhere/Dockerfile}"), plan.Request{Agent: "worker"}, engines())
+	if err == nil || !strings.Contains(err.Error(), "bottles/b.md:2:30: agent_provider.dockerfile") {
+		t.Errorf("a Dockerfile that is not there: %v", err)
+	}
+}

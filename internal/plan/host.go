@@ -44,11 +44,16 @@ type Host struct {
 	Random io.Reader
 }
 
+// value is what the host has for a variable that is no credential; empty when it has nothing.
+func (h Host) value(name string) string {
+	if h.LookupEnv == nil {
+		return ""
+	}
+	v, _ := h.LookupEnv(name)
+	return v
+}
+
 // has reports whether the host has a value for a variable.
 func (h Host) has(name string) bool {
-	if h.LookupEnv == nil {
-		return false
-	}
-	v, ok := h.LookupEnv(name)
-	return ok && v != ""
+	return h.value(name) != ""
 }

@@ -17,8 +17,10 @@ type Plan struct {
 	Agent   bottle.Name `json:"agent"`
 	Bottles []string    `json:"bottles"` // effective bottles, in merge order
 	Backend string      `json:"backend"`
-	Label   string      `json:"label,omitempty"`
-	Color   string      `json:"color,omitempty"`
+	// System is what the bottle's own system is made from; nil where the backend shows the host's.
+	System *backend.System `json:"system,omitempty"`
+	Label  string          `json:"label,omitempty"`
+	Color  string          `json:"color,omitempty"`
 
 	Provider Provider `json:"provider"`
 	// SystemPrompt is the agent file's body; empty when it has none.

@@ -76,10 +76,7 @@ func (b *builder) upstream(m manifest.Route) *policy.Upstream {
 		return &u
 	}
 	const field = "upstream.ca"
-	path := m.CAFile
-	if rest, ok := strings.CutPrefix(path, "~/"); ok && b.host.Home != "" {
-		path = filepath.Join(b.host.Home, rest)
-	}
+	path := b.hostPath(m.CAFile)
 	if b.host.ReadFile == nil || !filepath.IsAbs(path) {
 		b.fail(m.At, field, "", "%s can't be read here", path)
 		return &u

@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/netip"
+	"path"
+	"slices"
 	"strings"
 
 	"github.com/moby/moby/api/types/container"
@@ -59,6 +61,8 @@ func (s shape) configs() (*container.Config, *container.HostConfig, error) {
 		Sysctls:     s.sysctls(),
 		CapDrop:     []string{"ALL"}, CapAdd: s.rights(),
 		SecurityOpt:    s.security(),
+		MaskedPaths:    masked(),
+		ReadonlyPaths:  inProc(backend.FrozenFolders),
 		ReadonlyRootfs: true, Tmpfs: s.temporary(), Mounts: s.mounts,
 		CgroupnsMode: container.CgroupnsModePrivate, IpcMode: container.IPCModePrivate,
 		Runtime: s.runtime, Init: &no,
@@ -67,6 +71,20 @@ func (s shape) configs() (*container.Config, *container.HostConfig, error) {
 		Resources: s.resources(),
 	}
 	return c, h, nil
+}
+
+// masked are the paths of the kernel's insides: every bottle's, and those engines mask by themselves.
+func masked() []string {
+	return append(inProc(backend.MaskedFiles, backend.MaskedFolders, []string{"timer_stats"}), "/sys/firmware", "/sys/devices/virtual/powercap")
+}
+
+// inProc returns paths of what lies in /proc.
+func inProc(names ...[]string) []string {
+	var out []string
+	for _, n := range slices.Concat(names...) {
+		out = append(out, path.Join("/proc", n))
+	}
+	return out
 }
 
 // sysctls switches IPv6 on for the loopback device: engines switch it off for containers they give
@@ -85,7 +103,10 @@ const gvisor = "runsc"
 // a file of its host's only.
 func (s shape) security() []string {
 	out := []string{"no-new-privileges"}
-	if p := profile(); p != "" && s.engine.Kind == engine.Docker {
+	if s.engine.Kind == engine.Podman { // it knows masked paths as an option only
+		return append(out, "mask="+strings.Join(masked(), ":"))
+	}
+	if p := profile(); p != "" {
 		out = append(out, "seccomp="+p)
 	}
 	return out

@@ -55,9 +55,12 @@ func runCork(args []string) error {
 	sockets.Close()
 	session := wire.NewSession(line.conn, wire.Cork)
 	if line.unix == nil {
-		served := make(chan error, 1)
-		go func() { served <- wire.ServeWays(context.Background(), session, ways.Proxy, ways.Any, ways.DNS) }()
-		defer func() { _ = <-served }() // it ends with the session, whose end is the reason
+		served := make(chan struct{})
+		go func() {
+			defer close(served)
+			_ = wire.ServeWays(context.Background(), session, ways.Proxy, ways.Any, ways.DNS) // it ends with the session, whose end is the reason
+		}()
+		defer func() { <-served }()
 	}
 	ctx, end := context.WithCancelCause(context.Background())
 	metered := make(chan struct{})

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
-	"strings"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -72,17 +71,10 @@ const (
 // root, none raised as ambient, none kept.
 func lockSecurebits() error {
 	_, _, e := unix.RawSyscall(unix.SYS_PRCTL, unix.PR_SET_SECUREBITS, secbitsWantedAndFixed, 0)
-	if e != 0 && !sentry() {
+	if e != 0 && !Sentry() {
 		return e
 	}
 	return nil
-}
-
-// sentry reports whether the kernel is gVisor's, which has no securebits: there the steps that
-// follow, which look at what they achieved, stand alone.
-func sentry() bool {
-	var u unix.Utsname
-	return unix.Uname(&u) == nil && strings.HasSuffix(unix.ByteSliceToString(u.Release[:]), "-gvisor")
 }
 
 // become drops the groups and takes the ids, real, effective, saved and of the file system.

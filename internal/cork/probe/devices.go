@@ -7,6 +7,8 @@ import (
 	"fmt"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/claude-bottle/claude-bottle/internal/cork/confine"
 )
 
 // nativeUint32 reads a number as the kernel laid it out.
@@ -43,6 +45,8 @@ func harmless(rdev uint64) bool {
 		return minor == 3 || minor == 5 || minor == 7 || minor == 8 || minor == 9
 	case major == 5: // tty, console, ptmx
 		return minor <= 2
+	case major == 10 && (minor == 200 || minor == 229): // tun and fuse, which gVisor has of its own make
+		return confine.Sentry()
 	case major >= 136 && major <= 143: // pseudo-terminals
 		return true
 	}

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/claude-bottle/claude-bottle/internal/backend"
+	"github.com/claude-bottle/claude-bottle/internal/cork/confine"
 )
 
 // readable is the control of probes that read: a file every bottle has.
@@ -178,8 +179,9 @@ func procSys(s *scene) (attack, control finding) {
 			return f, control
 		}
 	}
-	// Owners and modes are one lock; that the tree is mounted read-only is the other.
-	if f := readOnlyMount("/proc/sys"); !f.ok {
+	// Owners and modes are one lock; that the tree is mounted read-only is the other. gVisor has the
+	// one alone, and the settings there are its own.
+	if f := readOnlyMount("/proc/sys"); !f.ok && !confine.Sentry() {
 		return f, control
 	}
 	return stopped(fmt.Sprintf("%d kernel settings, none opens for writing; /proc/sys is read-only", len(paths))), control

@@ -7,19 +7,12 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/claude-bottle/claude-bottle/internal/backend"
 	"github.com/claude-bottle/claude-bottle/internal/cork/leak"
 )
 
-// masked parts of /proc show the kernel's or the machine's insides, or what other users do. A
-// folder gets an empty one in its place, a file the null device. More of them are closed by their
-// modes alone, since nobody in the bottle is the machine's root.
-var (
-	maskedFiles   = []string{"kcore", "keys", "key-users", "timer_list", "latency_stats", "sched_debug", "sysrq-trigger", "interrupts"}
-	maskedFolders = []string{"scsi", "acpi", "asound"}
-	frozenFolders = []string{"sys", "bus", "fs", "irq"}
-)
-
-// proc mounts the bottle's own /proc.
+// proc mounts the bottle's own /proc. A masked folder gets an empty one in its place, a file the
+// null device.
 func (b *builder) proc() error {
 	t := b.fs
 	b.fs = -1
@@ -29,7 +22,7 @@ func (b *builder) proc() error {
 	if leak.On("proc-unmasked") {
 		return nil
 	}
-	for _, name := range maskedFiles {
+	for _, name := range backend.MaskedFiles {
 		null, err := clone(int(b.root), "dev/null", unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NOEXEC|unix.MOUNT_ATTR_RDONLY)
 		if err != nil {
 			return err
@@ -38,7 +31,7 @@ func (b *builder) proc() error {
 			return err
 		}
 	}
-	for _, name := range maskedFolders {
+	for _, name := range backend.MaskedFolders {
 		empty, err := clone(int(b.root), "sys", frozen)
 		if err != nil {
 			return err
@@ -47,7 +40,7 @@ func (b *builder) proc() error {
 			return err
 		}
 	}
-	for _, name := range frozenFolders {
+	for _, name := range backend.FrozenFolders {
 		same, err := clone(int(b.root), "proc/"+name, frozen|unix.MOUNT_ATTR_NOEXEC)
 		if errors.Is(err, unix.ENOENT) {
 			continue

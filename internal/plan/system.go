@@ -1,0 +1,72 @@
+package plan
+
+import (
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/claude-bottle/claude-bottle/internal/backend"
+	"github.com/claude-bottle/claude-bottle/internal/manifest"
+)
+
+const (
+	// imageVariable names an image to be used as it is.
+	imageVariable = "CLAUDE_BOTTLE_IMAGE"
+	// imageName is what images we build are called.
+	imageName = "claude-bottle:latest"
+)
+
+// system says what the bottle's own system is made from, on backends whose bottles have one. It
+// names an image and looks for none.
+func (b *builder) system() {
+	i := slices.IndexFunc(b.host.Backends, func(f backend.Facts) bool { return f.Name == b.plan.Backend })
+	if i < 0 {
+		return // said already
+	}
+	p := b.effective.Provider
+	if !b.host.Backends[i].OwnSystem {
+		if key := b.wantsSystem(); key != nil {
+			b.note(Stop, "start it with --backend docker, or remove the key",
+				"%s: %s has no meaning on the %s backend, whose bottles have this host's programs", key.At, key.Key, b.plan.Backend)
+		}
+		return
+	}
+	b.plan.System = &backend.System{Ref: imageName, Base: p.Base, Runtime: b.effective.Runtime.Name}
+	if p.Dockerfile != "" {
+		b.plan.System.Dockerfile = b.hostPath(p.Dockerfile)
+		if b.host.ReadFile != nil {
+			if _, err := b.host.ReadFile(b.plan.System.Dockerfile); err != nil {
+				b.fail(p.DockerfileAt, "agent_provider.dockerfile", "name a Dockerfile of this host", "%s", err)
+			}
+		}
+	}
+	if ref := b.host.value(imageVariable); ref != "" {
+		b.plan.System.Ref, b.plan.System.Prebuilt = ref, true
+		if p.Dockerfile != "" || p.Base != "" {
+			b.note(Warn, "unset "+imageVariable, "%s names %s, which is used as it is: what the bottle says about its image does not count", imageVariable, quote(ref))
+		}
+		b.plan.System.Dockerfile, b.plan.System.Base = "", ""
+	}
+}
+
+// wantsSystem returns the first key that asks for a system of the bottle's own, nil when none does.
+func (b *builder) wantsSystem() *manifest.Unbuilt {
+	p := b.effective.Provider
+	switch {
+	case p.Dockerfile != "":
+		return &manifest.Unbuilt{Key: "agent_provider.dockerfile", At: p.DockerfileAt}
+	case p.Base != "":
+		return &manifest.Unbuilt{Key: "agent_provider.base", At: p.BaseAt}
+	case b.effective.Runtime.Name != "":
+		return &manifest.Unbuilt{Key: "runtime", At: b.effective.Runtime.At}
+	}
+	return nil
+}
+
+// hostPath resolves a path of a manifest that may begin with "~/".
+func (b *builder) hostPath(path string) string {
+	if rest, ok := strings.CutPrefix(path, "~/"); ok && b.host.Home != "" {
+		return filepath.Join(b.host.Home, rest)
+	}
+	return path
+}
