@@ -10,10 +10,16 @@ type Cleanup struct{ undo []func() error }
 // Add pushes one step. Steps must tolerate a resource that was never made.
 func (c *Cleanup) Add(f func() error) { c.undo = append(c.undo, f) }
 
+// Len is how many steps there are, for RunTo.
+func (c *Cleanup) Len() int { return len(c.undo) }
+
 // Run undoes everything in reverse order and joins the errors. Running it again does nothing.
-func (c *Cleanup) Run() error {
+func (c *Cleanup) Run() error { return c.RunTo(0) }
+
+// RunTo is Run for all but the first n steps, which stay.
+func (c *Cleanup) RunTo(n int) error {
 	var errs []error
-	for len(c.undo) > 0 {
+	for len(c.undo) > n {
 		last := len(c.undo) - 1
 		f := c.undo[last]
 		c.undo = c.undo[:last]

@@ -30,7 +30,7 @@ func identityFor(id bottle.ID, i engine.Info, hostKernel bool, uid, gid int) ide
 	base := backend.HostIDs(id)
 	switch {
 	case i.SharesUsers && uid == 0 && !hostKernel:
-		return identity{cork: base, agentUID: base + backend.AgentUID, agentGID: base + backend.AgentGID, own: true}
+		return elsewhere(id)
 	case i.SharesUsers && uid != 0:
 		return identity{cork: base, agentUID: uid, agentGID: gid, shared: true}
 	case i.SharesUsers:
@@ -38,6 +38,12 @@ func identityFor(id bottle.ID, i engine.Info, hostKernel bool, uid, gid int) ide
 	case i.Rootless || i.UserNS:
 		return identity{cork: mappedCork, agentUID: mappedAgent, agentGID: mappedAgent, own: true}
 	default:
-		return identity{cork: base, agentUID: base + backend.AgentUID, agentGID: base + backend.AgentGID, own: true}
+		return elsewhere(id)
 	}
+}
+
+// elsewhere is who they are when nothing of this host is shared.
+func elsewhere(id bottle.ID) identity {
+	base := backend.HostIDs(id)
+	return identity{cork: base, agentUID: base + backend.AgentUID, agentGID: base + backend.AgentGID, own: true}
 }

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/containerd/errdefs"
@@ -40,6 +41,7 @@ type start struct {
 	listener *net.UnixListener
 	words    *spawn.Words
 	undo     spawn.Cleanup
+	held     int // how much of undo is not of the folders and the container
 	say      func(string)
 }
 
@@ -68,12 +70,31 @@ func (b *Backend) Start(ctx context.Context, spec backend.Spec, progress func(st
 	}
 	s.undo.Add(s.engine.Close)
 	s.info = s.engine.Info()
-	for _, step := range []func(context.Context) error{s.chooseRuntime, s.makeImage, s.hold, s.layOut, s.create, s.attach, s.run} {
+	for _, step := range []func(context.Context) error{s.chooseRuntime, s.makeImage, s.hold, s.build, s.attach, s.run} {
 		if err := step(ctx); err != nil {
 			return nil, err
 		}
 	}
 	return s.meet(ctx)
+}
+
+// build lays out the folders and makes the container of them. An engine on this kernel may still see
+// other files than we do, as when we are in a container and its socket is shown to us: then nothing
+// is shared.
+func (s *start) build(ctx context.Context) error {
+	err := s.layOut(ctx)
+	if err == nil {
+		err = s.create(ctx)
+	}
+	if err == nil || !s.who.shared || !strings.Contains(err.Error(), "bind source path does not exist") {
+		return err
+	}
+	s.say("the engine sees other files than we do: copying instead of sharing")
+	s.who = elsewhere(s.spec.ID)
+	if err := errors.Join(s.undo.RunTo(s.held), s.hold(ctx), s.layOut(ctx)); err != nil {
+		return err
+	}
+	return s.create(ctx)
 }
 
 // hostKernels are runtimes whose containers run on the kernel of the engine's host.
@@ -104,6 +125,7 @@ func (s *start) makeImage(ctx context.Context) error {
 
 // hold makes our folder in the bottle's, for as long as this process holds the bottle.
 func (s *start) hold(context.Context) error {
+	s.held = s.undo.Len()
 	s.own = filepath.Join(s.spec.Dir, "docker")
 	if err := os.Mkdir(s.own, 0o711); err != nil {
 		if !errors.Is(err, os.ErrExist) {
