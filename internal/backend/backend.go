@@ -40,17 +40,44 @@ type Backend interface {
 	// the calling process dies: a dead holder of the wire means a dead bottle.
 	Start(ctx context.Context, s Spec, progress func(line string)) (Bottle, error)
 	// Found lists what this backend left on the host for bottles whether alive or dead: control
-	// groups, containers, machines. Used by list and cleanup.
+	// groups, containers, machines. Used by list and cleanup. An error that wraps ErrUnavailable means
+	// that nobody can tell, since what the backend stands on is not there.
 	Found(ctx context.Context) ([]Leftover, error)
 	// Remove removes what Found found for id. Removing nothing is no error; removing what belongs
 	// to a live bottle is the caller's mistake to avoid.
 	Remove(ctx context.Context, id bottle.ID) error
 }
 
+// Describer is implemented by backends that stand on something that can be asked what it is.
+type Describer interface {
+	// Describe says in one line what the backend stands on: "Docker 28.1 (API 1.49), runtimes runc and
+	// runsc". The error says why it can't be used, and may have a hint.
+	Describe(ctx context.Context) (string, error)
+}
+
+// Keeper is implemented by backends that keep things from one bottle to the next, such as images.
+type Keeper interface {
+	// Kept lists them.
+	Kept(ctx context.Context) ([]Kept, error)
+	// Discard removes one by its ID. What is gone is no error, what is in use is one.
+	Discard(ctx context.Context, id string) error
+}
+
+// Kept is something a backend keeps.
+type Kept struct {
+	ID   string `json:"id"`
+	What string `json:"what"` // "image claude-bottle:latest, 312 MB"
+	// Waste is true when nothing can use it any more, as what is left of a build that broke off.
+	Waste bool `json:"waste,omitempty"`
+	InUse bool `json:"in_use,omitempty"`
+}
+
 // Leftover is something a backend made for a bottle.
 type Leftover struct {
 	ID   bottle.ID `json:"id"`
 	What string    `json:"what"` // "cgroup /sys/fs/cgroup/pids/claude-bottle/x-abcde"
+	// Brings is true when it holds files of the bottle's folders that Remove copies there first.
+	Brings bool `json:"brings,omitempty"`
 	// Running is true when processes of the bottle run in it.
 	Running bool `json:"running,omitempty"`
 	// Idle is true when nothing runs in it and it is at least a minute old, so that it can't be
@@ -90,6 +117,8 @@ type Report struct {
 	Notes      []string `json:"notes"`     // what could not be had, in words for the operator
 	// Runtime is what runs the container, where one does: "runc", "runsc".
 	Runtime string `json:"runtime,omitempty"`
+	// Narrow says that the network is: see wire.Ways.
+	Narrow bool `json:"narrow,omitempty"`
 	// Env are variables that the bottle's own system brings along, "NAME=value".
 	Env []string `json:"env,omitempty"`
 }

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -41,7 +42,7 @@ func (a *app) doctor(ctx context.Context, asJSON bool) error {
 		return fmt.Errorf("find our own program: %w", err)
 	}
 	checks := doctor.Host(ctx, exe, "version")
-	checks = append(checks, backendChecks(a.backendFacts())...)
+	checks = append(checks, backendChecks(a.backendFacts(), a.describe(ctx))...)
 	checks = append(checks, programChecks()...)
 	checks = append(checks, a.loginCheck(), a.stateCheck(), a.manifestCheck(), a.leftoverCheck(ctx))
 	if asJSON {
@@ -55,18 +56,49 @@ func (a *app) doctor(ctx context.Context, asJSON bool) error {
 	return err
 }
 
+// described is what a backend says of what it stands on.
+type described struct {
+	text string
+	err  error
+}
+
+// describe asks the backends that are ready and can tell.
+func (a *app) describe(ctx context.Context) map[string]described {
+	out := map[string]described{}
+	backends, err := a.backends()
+	if err != nil {
+		return out // without our own program nothing else works either, and is said
+	}
+	ready := map[string]bool{}
+	for _, f := range a.backendFacts() {
+		ready[f.Name] = f.Ready
+	}
+	for _, b := range backends {
+		if d, ok := b.(backend.Describer); ok && ready[b.Name()] {
+			var d2 described
+			d2.text, d2.err = d.Describe(ctx)
+			out[b.Name()] = d2
+		}
+	}
+	return out
+}
+
 // backendChecks reports each backend and what enforces its limits.
-func backendChecks(all []backend.Facts) []doctor.Check {
+func backendChecks(all []backend.Facts, asked map[string]described) []doctor.Check {
 	var out []doctor.Check
 	ready := false
 	for _, f := range all {
+		says := asked[f.Name]
+		if says.err != nil {
+			f.Ready, f.Why, f.Fix = false, says.err.Error(), strings.Join(hints(says.err), "\n")
+		}
 		ready = ready || f.Ready
 		name := "backend " + f.Name
 		if !f.Ready {
 			out = append(out, doctor.Check{Name: name, Status: doctor.Warn, Detail: f.Why, Fix: f.Fix})
 			continue
 		}
-		out = append(out, doctor.Check{Name: name, Status: doctor.OK, Detail: "ready"})
+		out = append(out, doctor.Check{Name: name, Status: doctor.OK, Detail: cmp.Or(says.text, "ready")})
 		for _, limit := range []string{"memory", "pids", "cpus", "disk"} {
 			e, known := f.Limits[limit]
 			switch {
@@ -174,7 +206,7 @@ func (a *app) leftoverCheck(ctx context.Context) doctor.Check {
 	if _, err := os.Stat(a.stateRoot(home)); errors.Is(err, os.ErrNotExist) {
 		return doctor.Check{Name: name, Status: doctor.OK, Detail: "none"}
 	}
-	found, err := a.leftovers(ctx)
+	found, err := a.leftovers(ctx, false)
 	switch {
 	case err != nil:
 		return doctor.Check{Name: name, Status: doctor.Warn, Detail: err.Error()}

@@ -37,8 +37,12 @@ type Options struct {
 	// Launch carries what every launch needs: Executable, CacheRoot, Path, Env. Store, Plan and
 	// Inputs are the demo's own.
 	Launch launch.Options
-	// Backends are the facts prepare needs.
+	// Backends are the facts prepare needs, Backend the one to use; empty means the first that is ready.
 	Backends []backend.Facts
+	Backend  string
+	// Image names a container image to use as it is, where the backend's bottles have a system of
+	// their own; empty means to build one.
+	Image string
 }
 
 // credentialVar is the variable the demo's credential comes from.
@@ -54,6 +58,8 @@ type show struct {
 	acts  []act
 	stage stage
 	said  string // the agent's standard output
+	// narrow says that the bottle's network is: see wire.Ways.
+	narrow bool
 }
 
 // Run plays the demo and cleans up after itself. The error tells what kept it from being shown; a
@@ -131,8 +137,8 @@ func (s *show) launch(ctx context.Context, model *standin.Server) (*launch.Handl
 	if !s.agent {
 		instruction = s.shellScript()
 	}
-	p, err := plan.Build(m, plan.Request{Agent: "genie", Prompt: instruction, Headless: true}, plan.Host{
-		LookupEnv: func(name string) (string, bool) { return "is set", name == credentialVar },
+	p, err := plan.Build(m, plan.Request{Agent: "genie", Backend: s.Backend, Prompt: instruction, Headless: true}, plan.Host{
+		LookupEnv: s.lookup,
 		ReadFile:  os.ReadFile,
 		Backends:  s.Backends,
 		Random:    rand.Reader,
@@ -158,6 +164,14 @@ func (s *show) launch(ctx context.Context, model *standin.Server) (*launch.Handl
 	s.title("Uncorking")
 	h, err := launch.Spawn(ctx, o)
 	return h, p, err
+}
+
+// lookup is the operator's environment as the demo's plan may see it.
+func (s *show) lookup(name string) (string, bool) {
+	if name == plan.ImageVariable {
+		return s.Image, s.Image != ""
+	}
+	return "is set", name == credentialVar
 }
 
 // writeManifests writes the pair that a user would write: one agent, one bottle.

@@ -44,13 +44,16 @@ type Host struct {
 	Random io.Reader
 }
 
-// value is what the host has for a variable that is no credential; empty when it has nothing.
+// value is what the host has for a variable; empty when it has nothing. Of a credential only that it is
+// there is anybody's business.
 func (h Host) value(name string) string {
 	if h.LookupEnv == nil {
 		return ""
 	}
-	v, _ := h.LookupEnv(name)
-	return v
+	if v, ok := h.LookupEnv(name); ok {
+		return v
+	}
+	return ""
 }
 
 // has reports whether the host has a value for a variable.

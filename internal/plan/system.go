@@ -9,12 +9,11 @@ import (
 	"github.com/claude-bottle/claude-bottle/internal/manifest"
 )
 
-const (
-	// imageVariable names an image to be used as it is.
-	imageVariable = "CLAUDE_BOTTLE_IMAGE"
-	// imageName is what images we build are called.
-	imageName = "claude-bottle:latest"
-)
+// ImageVariable is the operator's variable that names an image to be used as it is.
+const ImageVariable = "CLAUDE_BOTTLE_IMAGE"
+
+// imageName is what images we build are called.
+const imageName = "claude-bottle:latest"
 
 // system says what the bottle's own system is made from, on backends whose bottles have one. It
 // names an image and looks for none.
@@ -40,10 +39,10 @@ func (b *builder) system() {
 			}
 		}
 	}
-	if ref := b.host.value(imageVariable); ref != "" {
+	if ref := b.host.value(ImageVariable); ref != "" {
 		b.plan.System.Ref, b.plan.System.Prebuilt = ref, true
 		if p.Dockerfile != "" || p.Base != "" {
-			b.note(Warn, "unset "+imageVariable, "%s names %s, which is used as it is: what the bottle says about its image does not count", imageVariable, quote(ref))
+			b.note(Warn, "unset "+ImageVariable, "%s names %s, which is used as it is: what the bottle says about its image does not count", ImageVariable, quote(ref))
 		}
 		b.plan.System.Dockerfile, b.plan.System.Base = "", ""
 	}

@@ -59,16 +59,12 @@ func (b *Backend) connect(ctx context.Context) (*engine.Engine, error) {
 // young is the age below which something of ours may be part of a bottle that is being made.
 const young = time.Minute
 
-// Found implements backend.Backend. An engine that is not there has nothing of ours that could be
-// removed, so it is no error.
+// Found implements backend.Backend.
 func (b *Backend) Found(ctx context.Context) ([]backend.Leftover, error) {
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
 	e, err := b.connect(ctx)
-	if errors.Is(err, backend.ErrUnavailable) && ctx.Err() == nil {
-		return nil, nil
-	}
 	if err != nil {
 		return nil, err
 	}
@@ -79,7 +75,7 @@ func (b *Backend) Found(ctx context.Context) ([]backend.Leftover, error) {
 	}
 	var out []backend.Leftover
 	for _, t := range things {
-		out = append(out, backend.Leftover{ID: t.id, What: t.what, Running: t.running, Idle: !t.running && time.Since(t.made) > young})
+		out = append(out, backend.Leftover{ID: t.id, What: t.what, Running: t.running, Brings: t.brings, Idle: !t.running && time.Since(t.made) > young})
 	}
 	return out, nil
 }
@@ -113,6 +109,7 @@ type thing struct {
 	what    string
 	made    time.Time
 	running bool
+	brings  bool
 	remove  func(context.Context) error
 }
 
@@ -136,12 +133,12 @@ func find(ctx context.Context, api client.APIClient, only bottle.ID) ([]thing, e
 		return nil, fmt.Errorf("list containers: %w", explain(err))
 	}
 	for _, c := range containers.Items {
-		name := c.ID[:min(12, len(c.ID))]
-		if len(c.Names) > 0 {
-			name = c.Names[0][1:]
+		name, ok := ownName(c.Names, c.Labels[labelID])
+		if !ok {
+			continue // somebody's container of an image that has our labels
 		}
 		add(c.Labels, thing{
-			what: "container " + name, made: time.Unix(c.Created, 0), running: c.State == container.StateRunning,
+			what: "container " + name, made: time.Unix(c.Created, 0), running: c.State == container.StateRunning, brings: c.Labels[labelCarried] != "" && ours(c.Labels),
 			remove: func(ctx context.Context) error { return removeOrphan(ctx, api, c.ID, c.Labels) },
 		})
 	}
@@ -167,6 +164,17 @@ func find(ctx context.Context, api client.APIClient, only bottle.ID) ([]thing, e
 		})
 	}
 	return out, nil
+}
+
+// ownName returns which of a container's names is one we give to those of the bottle id.
+func ownName(names []string, id string) (string, bool) {
+	for _, n := range names {
+		n = strings.TrimPrefix(n, "/")
+		if parsed, err := bottle.ParseID(id); err == nil && (n == containerName(parsed) || n == stageName(parsed)) {
+			return n, true
+		}
+	}
+	return "", false
 }
 
 // removeOrphan ends a container, saves what its volumes hold, and removes it with them.
@@ -198,7 +206,7 @@ func removeOrphan(ctx context.Context, api client.APIClient, id string, labels m
 // ours reports whether paths in labels are this host's.
 func ours(labels map[string]string) bool {
 	name, err := os.Hostname()
-	return err == nil && labels[labelHost] == name
+	return err == nil && name != "" && labels[labelHost] == name
 }
 
 // stubborn bounds how long an engine may be in two minds about a container: Podman refuses to kill or

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path"
 	"path/filepath"
@@ -88,9 +89,9 @@ func (f *carriedFolders) layer(ctx context.Context) (err error) {
 	id := s.spec.ID.String()
 	s.say("copying cork and the bottle's files to the engine")
 	stage, err := api.ContainerCreate(ctx, client.ContainerCreateOptions{
-		Config:     &container.Config{Image: s.shape.image, Cmd: []string{corkPath}, Labels: map[string]string{labelID: id}, User: "0:0"},
+		Config:     &container.Config{Image: s.shape.image, Cmd: []string{corkPath}, Labels: labelsOf(s.spec.ID), User: "0:0"},
 		HostConfig: &container.HostConfig{NetworkMode: "none", LogConfig: container.LogConfig{Type: "none"}},
-		Name:       containerName(s.spec.ID) + "-stage",
+		Name:       stageName(s.spec.ID),
 	})
 	if err != nil {
 		return fmt.Errorf("container to copy into: %w", explain(err))
@@ -329,7 +330,7 @@ func copyOut(ctx context.Context, api client.APIClient, id string, v carried) (e
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(fresh)) }()
+	defer func() { err = errors.Join(err, removeAll(fresh)) }()
 	from, err := api.CopyFromContainer(ctx, id, client.CopyFromContainerOptions{SourcePath: v.Target})
 	if err != nil {
 		return explain(err)
@@ -348,7 +349,7 @@ func replace(dir, fresh string) error {
 		return err
 	}
 	for _, e := range old {
-		if err := os.RemoveAll(filepath.Join(dir, e.Name())); err != nil {
+		if err := removeAll(filepath.Join(dir, e.Name())); err != nil {
 			return err
 		}
 	}
@@ -357,9 +358,61 @@ func replace(dir, fresh string) error {
 		return err
 	}
 	for _, e := range entries {
-		if err := os.Rename(filepath.Join(fresh, e.Name()), filepath.Join(dir, e.Name())); err != nil {
+		if err := move(filepath.Join(fresh, e.Name()), filepath.Join(dir, e.Name())); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// move renames a file or folder. A folder that forbids to write in it can't go to another parent,
+// so it allows it for that moment.
+func move(from, to string) error {
+	err := os.Rename(from, to)
+	if !errors.Is(err, fs.ErrPermission) {
+		return err
+	}
+	st, serr := os.Lstat(from)
+	if serr != nil || !st.IsDir() {
+		return err
+	}
+	if err := os.Chmod(from, 0o700); err != nil {
+		return err
+	}
+	if err := os.Rename(from, to); err != nil {
+		return err
+	}
+	return os.Chmod(to, st.Mode().Perm())
+}
+
+// removeAll removes a tree that was the agent's to shape: nothing in it is followed, and folders
+// that forbid it are emptied as well.
+func removeAll(tree string) error {
+	err := os.RemoveAll(tree)
+	if !errors.Is(err, fs.ErrPermission) {
+		return err
+	}
+	root, err := os.OpenRoot(filepath.Dir(tree))
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	openUp(root, filepath.Base(tree))
+	return root.RemoveAll(filepath.Base(tree))
+}
+
+// openUp makes the folders of a tree ours to empty. What it can't change, RemoveAll will name.
+func openUp(root *os.Root, dir string) {
+	_ = root.Chmod(dir, 0o700)
+	f, err := root.Open(dir)
+	if err != nil {
+		return
+	}
+	entries, _ := f.ReadDir(-1)
+	_ = f.Close() // nothing was written to it
+	for _, e := range entries {
+		if e.IsDir() {
+			openUp(root, filepath.Join(dir, e.Name()))
+		}
+	}
 }

@@ -17,7 +17,11 @@
 // own ids where the container's are the host's, else under ids that own nothing.
 package docker
 
-import "github.com/claude-bottle/claude-bottle/internal/bottle"
+import (
+	"os"
+
+	"github.com/claude-bottle/claude-bottle/internal/bottle"
+)
 
 // Name is the word the operator types.
 const Name = "docker"
@@ -39,3 +43,16 @@ const (
 
 // containerName names the container of a bottle, so that an id can't be taken twice.
 func containerName(id bottle.ID) string { return "claude-bottle-" + id.String() }
+
+// stageName names the container that a bottle's layer is made in.
+func stageName(id bottle.ID) string { return containerName(id) + "-stage" }
+
+// labelsOf are the labels of a bottle's container. All of ours are there, empty where there is
+// nothing to say: an engine adds the image's to those that aren't, and an image may be anybody's.
+func labelsOf(id bottle.ID) map[string]string {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "" // nobody's: nothing of it is ours to touch
+	}
+	return map[string]string{labelID: id.String(), labelHost: host, labelLent: "", labelCarried: ""}
+}

@@ -32,6 +32,9 @@ func identityFor(id bottle.ID, i engine.Info, hostKernel bool, uid, gid int) ide
 	case i.SharesUsers && uid == 0 && !hostKernel:
 		return elsewhere(id)
 	case i.SharesUsers && uid != 0:
+		if gid == 0 {
+			gid = base + backend.AgentGID // root's group is root's too
+		}
 		return identity{cork: base, agentUID: uid, agentGID: gid, shared: true}
 	case i.SharesUsers:
 		return identity{cork: base, agentUID: base + backend.AgentUID, agentGID: base + backend.AgentGID, shared: true, lent: true, own: true}

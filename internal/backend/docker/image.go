@@ -36,10 +36,15 @@ func (b *Backend) makeImage(ctx context.Context, e *engine.Engine, s backend.Spe
 	if p := s.System.Program; p != nil {
 		source.Program = &image.Program{Name: p.Name, Version: p.Version, Dir: p.Dir, Target: p.Target}
 	}
-	i := e.Info()
-	return image.Ensure(ctx, image.Engine{API: e.API(), Kind: i.Kind, Arch: i.Arch, BuildKit: i.BuildKit}, source, image.Options{
+	return image.Ensure(ctx, imageEngine(e), source, image.Options{
 		Progress: func(e progress.Event) { say(e.Line) }, Log: log, Locks: s.Cache, DockerConfig: dockerConfig(),
 	})
+}
+
+// imageEngine is e as package image wants it.
+func imageEngine(e *engine.Engine) image.Engine {
+	i := e.Info()
+	return image.Engine{API: e.API(), Kind: i.Kind, Arch: i.Arch, BuildKit: i.BuildKit}
 }
 
 // dockerConfig is where the docker command keeps its registry logins.

@@ -50,7 +50,7 @@ func show(mounts []backend.Mount, own string) (out shown, err error) {
 		}
 		source := m.Source
 		if own != "" && m.Writable {
-			source = filepath.Join(own, "lent-"+strconv.Itoa(i))
+			source = filepath.Join(own, lentPlace+strconv.Itoa(i))
 			if err := place(m.Source, source); err != nil {
 				return out, err
 			}

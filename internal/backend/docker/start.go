@@ -90,8 +90,9 @@ func (s *start) build(ctx context.Context) error {
 		return err
 	}
 	s.say("the engine sees other files than we do: copying instead of sharing")
-	s.who = elsewhere(s.spec.ID)
-	if err := errors.Join(s.undo.RunTo(s.held), s.hold(ctx), s.layOut(ctx)); err != nil {
+	err = s.undo.RunTo(s.held)
+	s.who, s.shape.labels, s.listener = elsewhere(s.spec.ID), labelsOf(s.spec.ID), nil
+	if err := errors.Join(err, s.hold(ctx), s.layOut(ctx)); err != nil {
 		return err
 	}
 	return s.create(ctx)
@@ -102,10 +103,7 @@ var hostKernels = []string{"runc", "crun", "io.containerd.runc.v2"}
 
 // chooseRuntime settles what runs the container, and with it who its processes are.
 func (s *start) chooseRuntime(context.Context) (err error) {
-	s.shape = shape{spec: s.spec, engine: s.info, labels: map[string]string{labelID: s.spec.ID.String()}}
-	if name, err := os.Hostname(); err == nil {
-		s.shape.labels[labelHost] = name
-	}
+	s.shape = shape{spec: s.spec, engine: s.info, labels: labelsOf(s.spec.ID)}
 	s.shape.runtime, err = s.info.PickRuntime(s.spec.System.Runtime)
 	s.who = identityFor(s.spec.ID, s.info, s.hostKernel(), os.Geteuid(), os.Getegid())
 	return err
@@ -124,7 +122,7 @@ func (s *start) makeImage(ctx context.Context) error {
 }
 
 // hold makes our folder in the bottle's, for as long as this process holds the bottle.
-func (s *start) hold(context.Context) error {
+func (s *start) hold(ctx context.Context) error {
 	s.held = s.undo.Len()
 	s.own = filepath.Join(s.spec.Dir, "docker")
 	if err := os.Mkdir(s.own, 0o711); err != nil {
@@ -132,15 +130,44 @@ func (s *start) hold(context.Context) error {
 			return fmt.Errorf("state folder: %w", err)
 		}
 		// A bottle that lives, or what a crash left of one: the engine knows.
-		if _, err := s.engine.API().ContainerInspect(context.Background(), containerName(s.spec.ID), client.ContainerInspectOptions{}); err == nil {
+		_, err := s.engine.API().ContainerInspect(ctx, containerName(s.spec.ID), client.ContainerInspectOptions{})
+		switch {
+		case err == nil:
 			return fmt.Errorf("%w: the engine has a container of it; \"claude-bottle cleanup\" removes what a crash left", backend.ErrExists)
+		case !errdefs.IsNotFound(err):
+			return fmt.Errorf("look for an earlier container: %w", explain(err))
 		}
-		if err := errors.Join(os.RemoveAll(s.own), os.Mkdir(s.own, 0o711)); err != nil {
+		if err := errors.Join(removeOwn(s.own), os.Mkdir(s.own, 0o711)); err != nil {
 			return fmt.Errorf("state folder: %w", err)
 		}
 	}
-	s.undo.Add(func() error { return os.RemoveAll(s.own) })
+	s.undo.Add(func() error { return removeOwn(s.own) })
 	return nil
+}
+
+// lentPlace begins the names of the places in our folder where the operator's are mounted.
+const lentPlace = "lent-"
+
+// removeOwn removes our folder in the bottle's. A mount that is still in it shows a folder of the
+// operator's: it goes first, and nothing is removed when it doesn't.
+func removeOwn(own string) error {
+	entries, err := os.ReadDir(own)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	var places []string
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), lentPlace) {
+			places = append(places, filepath.Join(own, e.Name()))
+		}
+	}
+	if err := takeBack(places); err != nil {
+		return err
+	}
+	return os.RemoveAll(own)
 }
 
 // socketWire reports whether the wire goes over a unix socket: it must be this very kernel that runs
@@ -313,7 +340,7 @@ func (s *start) report(r report) backend.Report {
 	out := backend.Report{
 		Backend: Name, Namespaces: []string{"mount", "pid", "net", "ipc", "uts", "cgroup"},
 		Landlock: r.Landlock, Seccomp: true, CorkUID: uint32(s.who.cork), AgentUID: uint32(s.who.agentUID),
-		Limits: by, Notes: slices.Concat(notes, r.Notes), Runtime: s.runtime(), Env: s.env,
+		Limits: by, Notes: slices.Concat(notes, r.Notes), Runtime: s.runtime(), Narrow: r.Narrow, Env: s.env,
 	}
 	if s.info.Rootless || s.info.UserNS {
 		out.Namespaces = append([]string{"user"}, out.Namespaces...)

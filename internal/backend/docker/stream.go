@@ -52,17 +52,25 @@ func (a *attached) Read(p []byte) (int, error) {
 	}
 	n, err := a.hijacked.Reader.Read(p[:min(len(p), int(a.left))])
 	a.left -= uint32(n)
-	return n, err
+	return n, cutShort(err)
 }
 
 // errors keeps what a frame says.
 func (a *attached) errors(size uint32) error {
 	text := make([]byte, min(size, maxErrorFrame))
 	if _, err := io.ReadFull(a.hijacked.Reader, text); err != nil {
-		return err
+		return cutShort(err)
 	}
 	_, _ = a.words.Write(text) // never fails
 	_, err := io.CopyN(io.Discard, a.hijacked.Reader, int64(size)-int64(len(text)))
+	return cutShort(err)
+}
+
+// cutShort is err from within a frame, where there is no end that was meant.
+func cutShort(err error) error {
+	if errors.Is(err, io.EOF) {
+		return io.ErrUnexpectedEOF
+	}
 	return err
 }
 

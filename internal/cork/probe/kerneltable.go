@@ -61,7 +61,8 @@ func processProbes() []kernelProbe {
 	hidden := kernelProbe{name: "pid1-hidden",
 		controls: []*call{readlinkat("/proc/self/root"), openat("/proc/self/status", unix.O_RDONLY)},
 		denials:  append([]error{unix.ENOENT, unix.ESRCH}, refusal...)}
-	signal := kernelProbe{name: "pid1-signal", controls: []*call{sys("kill(0, 0)", unix.SYS_KILL, 0, 0)}}
+	// A group of the child's own: of cork's, which it was born into, cork itself is a member.
+	signal := kernelProbe{name: "pid1-signal", controls: []*call{sys("setpgid(0, 0)", unix.SYS_SETPGID, 0, 0), sys("kill(0, 0)", unix.SYS_KILL, 0, 0)}}
 	trace := kernelProbe{name: "ptrace", controls: []*call{sys("getppid", unix.SYS_GETPPID)}}
 	for _, pid := range targets() {
 		dir := fmt.Sprintf("/proc/%d/", pid)
