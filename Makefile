@@ -7,8 +7,11 @@ export CGO_ENABLED = 0
 
 .PHONY: build install demo test bench fuzz lint docs picture clean
 
+# What the linker wrote, through a memory map, starts half a millisecond slower than a copy of it,
+# which the page cache holds in larger pieces. An installed program is such a copy.
 build: ## one static binary in bin/
 	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN) ./cmd/claude-bottle
+	cp $(BIN) $(BIN).copy && mv -f $(BIN).copy $(BIN)
 
 install: build ## to ~/.local/bin
 	install -D -m 0755 $(BIN) "$(HOME)/.local/bin/claude-bottle"

@@ -238,8 +238,13 @@ func (c *chain) flush(b *bytes.Buffer) error {
 	return nil
 }
 
-func (c *chain) close() error {
-	return errors.Join(c.f.Sync(), c.f.Close())
+// close closes the file; a durable one survives a power cut.
+func (c *chain) close(durable bool) error {
+	var err error
+	if durable {
+		err = c.f.Sync()
+	}
+	return errors.Join(err, c.f.Close())
 }
 
 func hash(line []byte) string {

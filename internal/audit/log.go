@@ -31,7 +31,9 @@ type Log struct {
 	queue  []Event
 	gate   gate
 	closed bool
-	err    error // the last failure to write, nil when the last write worked
+	// durable says that a closed log is to survive a power cut.
+	durable bool
+	err     error // the last failure to write, nil when the last write worked
 
 	file chain // the writer's alone after Open
 }
@@ -102,10 +104,16 @@ func (l *Log) Err() error {
 }
 
 // Close writes what waits, flushes it to the disk and closes the file. Closing twice is no error.
-func (l *Log) Close() error {
+func (l *Log) Close() error { return l.end(true) }
+
+// Discard is Close for a log that is about to be removed: its file is not flushed to the disk.
+func (l *Log) Discard() error { return l.end(false) }
+
+func (l *Log) end(durable bool) error {
 	l.mu.Lock()
 	first := !l.closed
 	l.closed = true
+	l.durable = l.durable || durable
 	l.mu.Unlock()
 	if first {
 		l.kick()
@@ -134,7 +142,7 @@ func (l *Log) write() {
 		l.mu.Lock()
 		batch := l.queue
 		l.queue = nil
-		closed := l.closed
+		closed, durable := l.closed, l.durable
 		folded := l.gate.flush(l.clock(), closed)
 		l.mu.Unlock()
 		for i := range folded {
@@ -149,7 +157,7 @@ func (l *Log) write() {
 			continue
 		}
 		if closed {
-			err = errors.Join(err, l.file.close())
+			err = errors.Join(err, l.file.close(durable))
 		}
 		l.mu.Lock()
 		l.err = err

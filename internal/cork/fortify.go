@@ -24,15 +24,23 @@ func fortify() (release func(), err error) {
 	unix.Umask(0o022)
 
 	// The kernel drops signals for PID 1 that have no handler, but Go's runtime has one for nearly
-	// all, and its default is to die. Asking for every signal makes it hand them over instead; a
-	// channel nobody reads then drops them.
-	all := make(chan os.Signal, 1)
-	signal.Notify(all)
+	// all. Asking for a signal makes it hand that over instead; a channel nobody reads then drops it.
+	dropped := make(chan os.Signal, 1)
+	signal.Notify(dropped, deadly...)
 	defaultLibrarySignals()
 	if isInit() {
 		ignoreFaults()
 	}
-	return func() { signal.Stop(all) }, nil
+	return func() { signal.Stop(dropped) }, nil
+}
+
+// deadly are the signals that end or stop a Go program which doesn't ask for them (see package
+// os/signal), but for those of ignoreFaults; all others the runtime takes, and does nothing. It is a
+// list because asking costs two switches between threads a signal, and there are 64.
+var deadly = []os.Signal{
+	unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGABRT, unix.SIGTERM,
+	unix.SIGPIPE, // deadly where standard error is what broke
+	unix.SIGTSTP, unix.SIGTTIN, unix.SIGTTOU,
 }
 
 // sigIgn is SIG_IGN as the kernel writes it.

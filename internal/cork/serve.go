@@ -10,6 +10,7 @@ import (
 	"os"
 	"slices"
 
+	"github.com/claude-bottle/claude-bottle/internal/spawn"
 	"github.com/claude-bottle/claude-bottle/internal/wire"
 )
 
@@ -73,6 +74,7 @@ func Serve(ctx context.Context, sess *wire.Session, cfg Config) error {
 	}
 	defer s.launcher.close()
 
+	defer spawn.Settle()()
 	sess.Handle(wire.KindExec, s.exec)
 	sess.Handle(wire.KindPut, s.put)
 	sess.Handle(wire.KindGet, s.get)

@@ -99,13 +99,12 @@ func keep(ctx context.Context, args []string) (err error) {
 		k.tell()
 	}
 	closeServer()
-	err = errors.Join(err, <-served, k.audit.Close())
-	if remove && err == nil {
-		err = k.dir.RemoveHeld(lock)
-	} else {
-		err = errors.Join(err, k.dir.Flush())
+	if err = errors.Join(err, <-served); remove && err == nil {
+		if err = k.audit.Discard(); err == nil {
+			return k.dir.RemoveHeld(lock)
+		}
 	}
-	return err
+	return errors.Join(err, k.audit.Close(), k.dir.Flush())
 }
 
 // live is the bottle's whole life; it returns when nothing of the bottle runs. Remove says that
@@ -152,6 +151,7 @@ func (k *keeper) live(ctx context.Context) (remove bool, err error) {
 		return false, k.launchFailed(errors.Join(err, undo.Run()))
 	}
 	k.setUp(up)
+	defer spawn.Settle()()
 	exit, reason, runErr := k.attend(ctx, up)
 	return k.settle(exit, reason, errors.Join(runErr, undo.Run()))
 }

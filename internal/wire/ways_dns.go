@@ -126,7 +126,12 @@ func (d *datagrams) readUntil(p []byte, end time.Time, moved <-chan struct{}) (i
 	case <-d.closed:
 		return 0, nil, net.ErrClosed
 	case <-d.s.Done():
-		return 0, nil, d.s.Err()
+		select {
+		case <-d.closed:
+			return 0, nil, net.ErrClosed
+		default:
+			return 0, nil, d.s.Err()
+		}
 	}
 }
 

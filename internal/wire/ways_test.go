@@ -170,3 +170,89 @@ func TestUnacceptedConnectionsAreBounded(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestNamesHaveARangeOfTheirOwnInEachKindOfNetwork(t *testing.T) {
+	t.Parallel()
+	wide, narrow := NamePool(false), NamePool(true)
+	if wide.String() != "198.18.0.0/15" || narrow.String() != "127.18.0.0/15" {
+		t.Errorf("names are in %s, or in %s", wide, narrow)
+	}
+	if wide.Bits() != narrow.Bits() || wide.Overlaps(narrow) {
+		t.Errorf("%s and %s are not two ranges of one size", wide, narrow)
+	}
+	if !netip.MustParsePrefix("127.0.0.0/8").Contains(narrow.Addr()) {
+		t.Errorf("%s can't be dialled where there is loopback alone", narrow)
+	}
+	for _, servers := range []string{"127.0.0.1", "127.0.0.53", "127.0.1.1"} { // where programs listen themselves
+		if narrow.Contains(netip.MustParseAddr(servers)) {
+			t.Errorf("%s is a name's", servers)
+		}
+	}
+}
+
+func TestWaysThatWereClosedSaySo(t *testing.T) {
+	t.Parallel()
+	for name, end := range map[string]func(Ways, *Session){
+		"closed":                        func(w Ways, _ *Session) { w.Close() },
+		"closed twice":                  func(w Ways, _ *Session) { w.Close(); w.Close() },
+		"closed, then the wire's end":   func(w Ways, s *Session) { w.Close(); _ = s.Close(); <-s.Done() },
+		"the wire's end, and closed":    func(w Ways, s *Session) { _ = s.Close(); <-s.Done(); w.Close() },
+		"the wire's end, though closed": func(w Ways, s *Session) { w.Close(); _ = s.Close() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			warden, _ := pair(t)
+			w := WaysOver(warden)
+			end(w, warden)
+			for range 50 { // also when the wire has ended, whichever is seen first
+				for way, l := range map[string]net.Listener{"proxy": w.Proxy, "any": w.Any} {
+					if c, err := l.Accept(); !errors.Is(err, net.ErrClosed) {
+						t.Fatalf("%s: accepted %v, %v", way, c, err)
+					}
+				}
+				if _, _, err := w.DNS.ReadFrom(make([]byte, 10)); !errors.Is(err, net.ErrClosed) {
+					t.Fatalf("datagrams: %v", err)
+				}
+			}
+		})
+	}
+}
+
+func TestWaysOfAWireThatEndedTellWhy(t *testing.T) {
+	t.Parallel()
+	warden, cork := pair(t)
+	w := WaysOver(warden)
+	defer w.Close()
+	accepted := make(chan error, 2)
+	for _, l := range []net.Listener{w.Proxy, w.Any} {
+		go func() {
+			_, err := l.Accept()
+			accepted <- err
+		}()
+	}
+	_ = cork.Close()
+	for range 2 {
+		if err := <-accepted; err == nil || errors.Is(err, net.ErrClosed) {
+			t.Errorf("accept ended with %v", err)
+		}
+	}
+}
+
+func TestAClosedWayEndsWhoWaitsAtItAndTakesNobodyIn(t *testing.T) {
+	t.Parallel()
+	warden, cork := pair(t)
+	w := WaysOver(warden)
+	accepted := make(chan error, 1)
+	go func() {
+		_, err := w.Proxy.Accept()
+		accepted <- err
+	}()
+	w.Close()
+	if err := <-accepted; !errors.Is(err, net.ErrClosed) {
+		t.Errorf("who waited was told %v", err)
+	}
+	st := open(t, cork, KindProxy, nil)
+	if _, err := st.Read(make([]byte, 1)); err == nil {
+		t.Error("a connection to a closed way is left waiting")
+	}
+}

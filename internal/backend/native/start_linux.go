@@ -39,8 +39,8 @@ func (b *Backend) Start(ctx context.Context, spec backend.Spec, progress func(st
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
-	if f := Facts(); !f.Ready {
-		return nil, fmt.Errorf("%w: %s; %s", backend.ErrUnavailable, f.Why, f.Fix)
+	if why, fix := obstacle("/proc", os.Geteuid() == 0); why != "" {
+		return nil, fmt.Errorf("%w: %s; %s", backend.ErrUnavailable, why, fix)
 	}
 	s := &start{spec: spec}
 	defer func() {

@@ -104,13 +104,11 @@ func parseMount(line string) (mount, bool) {
 	if !ok || len(h) < 5 || len(t) < 3 {
 		return mount{}, false
 	}
-	return mount{root: h[3], point: unescape(h[4]), kind: t[0], options: t[2]}, true
+	return mount{root: h[3], point: unescape.Replace(h[4]), kind: t[0], options: t[2]}, true
 }
 
 // unescape undoes the octal escapes of mountinfo.
-func unescape(s string) string {
-	return strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`).Replace(s)
-}
+var unescape = strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`)
 
 // unified finds the part of the version 2 tree that is ours to use. For root that is all of it.
 // For others it is the highest group above our own that belongs to us, since a process may only

@@ -23,49 +23,37 @@ func (b *builder) proc() error {
 		return nil
 	}
 	for _, name := range backend.MaskedFiles {
-		null, err := clone(int(b.root), "dev/null", unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NOEXEC|unix.MOUNT_ATTR_RDONLY)
-		if err != nil {
-			return err
-		}
-		if err := b.over(null, "proc/"+name); err != nil {
+		if err := b.over("proc/"+name, "dev/null", unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NOEXEC|unix.MOUNT_ATTR_RDONLY); err != nil {
 			return err
 		}
 	}
 	for _, name := range backend.MaskedFolders {
-		empty, err := clone(int(b.root), "sys", frozen)
-		if err != nil {
-			return err
-		}
-		if err := b.over(empty, "proc/"+name); err != nil {
+		if err := b.over("proc/"+name, "sys", frozen); err != nil {
 			return err
 		}
 	}
 	for _, name := range backend.FrozenFolders {
-		same, err := clone(int(b.root), "proc/"+name, frozen|unix.MOUNT_ATTR_NOEXEC)
-		if errors.Is(err, unix.ENOENT) {
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		if err := b.over(same, "proc/"+name); err != nil {
+		if err := b.over("proc/"+name, "proc/"+name, frozen|unix.MOUNT_ATTR_NOEXEC); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// over puts t over a path the kernel made, if this kernel has it.
-func (b *builder) over(t tree, rel string) error {
+// over puts a clone of what over a path the kernel made, if this kernel has it. It looks for that
+// first: to throw a clone away again, the kernel waits for all its processors.
+func (b *builder) over(rel, what string, attrs uint64) error {
 	at, err := unix.Openat(int(b.root), rel, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if errors.Is(err, unix.ENOENT) {
-		t.drop()
 		return nil
 	}
 	if err != nil {
-		t.drop()
 		return err
 	}
 	defer unix.Close(at) // O_PATH
+	t, err := clone(int(b.root), what, attrs)
+	if err != nil {
+		return err
+	}
 	return t.attach(at)
 }
