@@ -11,6 +11,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -22,9 +23,6 @@ const (
 
 // Options say how an archive is taken.
 type Options struct {
-	// Below is a folder of the archive: what lies in it is unpacked as if it were all there is, and
-	// what doesn't is an error. Empty means all.
-	Below string
 	// PassOver leaves out what is no file, folder or link, instead of refusing the archive.
 	PassOver bool
 }
@@ -61,6 +59,8 @@ func Unpack(r io.Reader, dir string, o Options) (passed int, err error) {
 	}
 }
 
+var errTooMany = fmt.Errorf("the archive has more than %d entries", MaxEntries)
+
 type unpacker struct {
 	root    *os.Root
 	options Options
@@ -77,16 +77,16 @@ type folder struct {
 
 func (u *unpacker) entry(h *tar.Header, content io.Reader) error {
 	if u.entries++; u.entries > MaxEntries {
-		return fmt.Errorf("the archive has more than %d entries", MaxEntries)
+		return errTooMany
 	}
 	if h.Typeflag == tar.TypeXGlobalHeader {
 		return nil // a comment about the archive
 	}
-	name, err := u.place(h.Name)
+	name, err := place(h.Name)
 	if err != nil {
 		return err
 	}
-	if err := u.root.MkdirAll(path.Dir(name), 0o755); err != nil {
+	if err := u.way(path.Dir(name)); err != nil {
 		return err
 	}
 	mode := fs.FileMode(h.Mode) & fs.ModePerm // no setuid, setgid or sticky bits
@@ -107,7 +107,7 @@ func (u *unpacker) entry(h *tar.Header, content io.Reader) error {
 		}
 		return u.root.Symlink(h.Linkname, name)
 	case tar.TypeLink:
-		to, err := u.place(h.Linkname)
+		to, err := place(h.Linkname)
 		if err == nil {
 			err = u.clear(name)
 		}
@@ -123,23 +123,24 @@ func (u *unpacker) entry(h *tar.Header, content io.Reader) error {
 	return fmt.Errorf("is of type %q; only files, folders and symbolic links are copied", h.Typeflag)
 }
 
+// way makes the folders above an entry. Those the archive has no entry for count as if it had: a
+// single name can call for thousands.
+func (u *unpacker) way(dir string) error {
+	if _, err := u.root.Lstat(dir); errors.Is(err, fs.ErrNotExist) {
+		if u.entries += strings.Count(dir, "/") + 1; u.entries > MaxEntries {
+			return errTooMany
+		}
+	}
+	return u.root.MkdirAll(dir, 0o755)
+}
+
 // place returns where a name of the archive belongs, relative to the folder.
-func (u *unpacker) place(name string) (string, error) {
+func place(name string) (string, error) {
 	name = strings.TrimSuffix(name, "/")
 	if !filepath.IsLocal(name) {
 		return "", errors.New("leads out of the folder")
 	}
-	name = path.Clean(name)
-	below := u.options.Below
-	switch {
-	case below == "" || below == ".":
-		return name, nil
-	case name == below:
-		return ".", nil
-	case strings.HasPrefix(name, below+"/"):
-		return name[len(below)+1:], nil
-	}
-	return "", fmt.Errorf("does not lie in %s", below)
+	return path.Clean(name), nil
 }
 
 // clear removes what is in the place of a file or link to come, if it is not a folder with
@@ -152,9 +153,10 @@ func (u *unpacker) clear(name string) error {
 }
 
 func (u *unpacker) file(name string, mode fs.FileMode, h *tar.Header, content io.Reader) error {
-	if u.bytes += h.Size; h.Size < 0 || u.bytes > MaxBytes {
+	if h.Size < 0 || h.Size > MaxBytes-u.bytes {
 		return fmt.Errorf("the archive's files are more than %d bytes", int64(MaxBytes))
 	}
+	u.bytes += h.Size
 	if err := u.clear(name); err != nil {
 		return err
 	}
@@ -175,10 +177,13 @@ func (u *unpacker) file(name string, mode fs.FileMode, h *tar.Header, content io
 	return u.root.Chtimes(name, h.ModTime, h.ModTime)
 }
 
-// finish gives folders their modes, the deepest first.
+// finish gives folders their modes, the deepest first: a closed one closes what lies in it.
 func (u *unpacker) finish() error {
-	for i := len(u.folders) - 1; i >= 0; i-- {
-		if err := u.root.Chmod(u.folders[i].name, u.folders[i].mode); err != nil {
+	slices.SortStableFunc(u.folders, func(a, b folder) int {
+		return strings.Count(b.name, "/") - strings.Count(a.name, "/")
+	})
+	for _, f := range u.folders {
+		if err := u.root.Chmod(f.name, f.mode); err != nil {
 			return err
 		}
 	}

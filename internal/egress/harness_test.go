@@ -80,6 +80,7 @@ type world struct {
 	pki    *authority.Authority // the world's
 
 	ok, plain, c2 *capture
+	narrow        bool // the bottle's network
 
 	mu       sync.Mutex
 	hosts    map[string][]netip.Addr
@@ -131,7 +132,13 @@ func standard(t testing.TB) []policy.Route {
 
 func newWorld(t testing.TB, routes []policy.Route, edit ...func(*egress.Config)) *world {
 	t.Helper()
-	w := &world{t: t, changed: make(chan struct{}), hosts: map[string][]netip.Addr{}, ports: map[netip.AddrPort]string{}}
+	return newWorldAround(t, false, routes, edit...)
+}
+
+// newWorldAround makes a world around a bottle whose network is narrow, or not.
+func newWorldAround(t testing.TB, narrow bool, routes []policy.Route, edit ...func(*egress.Config)) *world {
+	t.Helper()
+	w := &world{t: t, narrow: narrow, changed: make(chan struct{}), hosts: map[string][]netip.Addr{}, ports: map[netip.AddrPort]string{}}
 	w.ca, w.pki = newAuthority(t), newAuthority(t)
 	w.ok = w.serve(true, "ok.test", "llm.test", "a.wild.test")
 	w.plain = w.serve(false)
@@ -180,7 +187,7 @@ func (w *world) start() {
 	w.proxy, w.dns, w.any = l.Addr().String(), pc.LocalAddr().String(), newAnyListener(t)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	go func() { done <- w.engine.Serve(ctx, wire.Ways{Proxy: l, Any: w.any, DNS: pc}) }()
+	go func() { done <- w.engine.Serve(ctx, wire.Ways{Proxy: l, Any: w.any, DNS: pc, Narrow: w.narrow}) }()
 	t.Cleanup(func() {
 		cancel()
 		select {

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 )
 
 // dockerfileMax bounds a Dockerfile, in bytes.
@@ -31,9 +32,9 @@ type instruction struct {
 }
 
 var (
-	directive = regexp.MustCompile(`^#\s*([a-zA-Z][a-zA-Z0-9]*)\s*=\s*(\S+)\s*$`)
-	heredoc   = regexp.MustCompile(`^\d*<<-?["']?([A-Za-z_][A-Za-z0-9_]*)["']?$`)
-	variable  = regexp.MustCompile(`\$(?:([A-Za-z_][A-Za-z0-9_]*)|\{([A-Za-z_][A-Za-z0-9_]*)(?::([-+])([^}$]*))?\})`)
+	directive = lazily(`^#\s*([a-zA-Z][a-zA-Z0-9]*)\s*=\s*(\S+)\s*$`)
+	heredoc   = lazily(`^\d*<<-?["']?([A-Za-z_][A-Za-z0-9_]*)["']?$`)
+	variable  = lazily(`\$(?:([A-Za-z_][A-Za-z0-9_]*)|\{([A-Za-z_][A-Za-z0-9_]*)(?::([-+])([^}$]*))?\})`)
 )
 
 // readDockerfile looks through text for an engine with the processor arch.
@@ -113,8 +114,8 @@ func source(flag string) (name string, ok bool) {
 // "${x:-default}" or "${x:+other}".
 func expand(s string, vars map[string]string) (string, bool) {
 	known := true
-	s = variable.ReplaceAllStringFunc(s, func(ref string) string {
-		m := variable.FindStringSubmatch(ref)
+	s = variable().ReplaceAllStringFunc(s, func(ref string) string {
+		m := variable().FindStringSubmatch(ref)
 		value := vars[m[1]+m[2]]
 		switch {
 		case m[3] == "-" && value == "":
@@ -146,7 +147,7 @@ func instructions(text string) (list []instruction, frontend string) {
 			continue
 		}
 		if top {
-			if m := directive.FindStringSubmatch(body); m != nil {
+			if m := directive().FindStringSubmatch(body); m != nil {
 				switch strings.ToLower(m[1]) {
 				case "escape":
 					escape = m[2]
@@ -174,7 +175,7 @@ func instructions(text string) (list []instruction, frontend string) {
 		list = append(list, in)
 		if in.word == "RUN" || in.word == "COPY" || in.word == "ADD" {
 			for _, a := range in.args {
-				if m := heredoc.FindStringSubmatch(a); m != nil {
+				if m := heredoc().FindStringSubmatch(a); m != nil {
 					until = m[1]
 				}
 			}
@@ -198,4 +199,10 @@ func (d dockerfile) labelled(instruction string) string {
 	}
 	b.WriteString(d.text[last:])
 	return b.String()
+}
+
+// lazily compiles a pattern when it is first used: every process of ours links this package, and few
+// build images.
+func lazily(pattern string) func() *regexp.Regexp {
+	return sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(pattern) })
 }

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"regexp"
 	"strings"
 )
 
@@ -34,9 +33,9 @@ type running struct {
 
 var (
 	// A classic builder's, and Podman's: "Step 2/4 : RUN true", "STEP 2/4: RUN true".
-	classicStep = regexp.MustCompile(`^(?:Step|STEP) (\d+/\d+) ?: (.*)$`)
+	classicStep = lazily(`^(?:Step|STEP) (\d+/\d+) ?: (.*)$`)
 	// BuildKit's: "[2/4] RUN true", "[stage 2/4] RUN true".
-	vertexStep = regexp.MustCompile(`^\[([^\]]*\d+/\d+)\] (.*)$`)
+	vertexStep = lazily(`^\[([^\]]*\d+/\d+)\] (.*)$`)
 )
 
 func (f *follower) follow(r io.Reader, out *output) error {
@@ -76,7 +75,7 @@ func (f *follower) message(m message) {
 
 // classic takes a line of a classic builder.
 func (f *follower) classic(line string) {
-	if s := classicStep.FindStringSubmatch(line); s != nil {
+	if s := classicStep().FindStringSubmatch(line); s != nil {
 		f.step, f.tail = "step "+s[1]+": "+s[2], nil
 		f.out.show(f.step)
 		return
@@ -136,7 +135,7 @@ func (f *follower) vertex(v vertex) {
 // stepName is a BuildKit step in the words of all builders.
 func stepName(name string) string {
 	name = clean(name)
-	if s := vertexStep.FindStringSubmatch(name); s != nil {
+	if s := vertexStep().FindStringSubmatch(name); s != nil {
 		return "step " + s[1] + ": " + s[2]
 	}
 	return name
