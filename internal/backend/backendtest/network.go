@@ -288,7 +288,7 @@ func otherBottles(t *testing.T, c Config) {
 	word := nonce()
 	a.sh("echo " + word + " > /tmp/secret; echo " + word + " > /dev/shm/secret; echo " + word + " > /workspace/secret")
 	serve := "(" + attacker + " " + attackCommand + " wait-server 0.0.0.0:7000 @" + word + " /workspace/pulse) >/dev/null 2>&1 &"
-	if c.Carried {
+	if c.blind() {
 		a.sh(": > /workspace/pulse; " + serve + " until test -s /workspace/pulse; do sleep 0.05; done")
 	} else {
 		ready := newPipe(t, a.work)

@@ -34,10 +34,17 @@ type Config struct {
 	// Carried says that folders are copied into the bottle and out of it again at its end, instead
 	// of being shown there.
 	Carried bool
+	// PIDSlack is how many processes more than asked for a bottle may have, where they are counted
+	// together with cork's.
+	PIDSlack int
 	// OwnKernel says that bottles run on a kernel that is not Linux (gVisor's): its network is narrow
 	// (wire.Ways), it has no Landlock, and the memory limit ends all of the bottle.
 	OwnKernel bool
 }
+
+// blind reports whether nothing but plain files is seen from both sides: pipes and sockets have their
+// other end in another kernel, or nowhere.
+func (c Config) blind() bool { return c.Carried || c.OwnKernel }
 
 // own reports whether bottles have a system of their own.
 func (c Config) own() bool { return c.System.Ref != "" }

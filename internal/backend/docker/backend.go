@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -142,6 +143,18 @@ func find(ctx context.Context, api client.APIClient, only bottle.ID) ([]thing, e
 			remove: func(ctx context.Context) error { return removeOrphan(ctx, api, c.ID, c.Labels) },
 		})
 	}
+	lent, err := lentMounts()
+	if err != nil {
+		return nil, err
+	}
+	for id, places := range lent {
+		if slices.ContainsFunc(out, func(t thing) bool { return t.id == id }) {
+			continue // its container takes them along
+		}
+		add(map[string]string{labelID: id.String()}, thing{
+			what: "mount " + strings.Join(places, ", "), remove: func(context.Context) error { return takeBack(places) },
+		})
+	}
 	volumes, err := api.VolumeList(ctx, client.VolumeListOptions{Filters: filter})
 	if err != nil {
 		return nil, fmt.Errorf("list volumes: %w", explain(err))
@@ -242,7 +255,7 @@ func removeContainer(ctx context.Context, api client.APIClient, id string) error
 		if err == nil || errdefs.IsNotFound(err) {
 			return nil
 		}
-		if ctx.Err() != nil || time.Now().After(end) {
+		if _, away := errors.AsType[*engine.Error](err); away || ctx.Err() != nil || time.Now().After(end) {
 			return gone("remove the container", err)
 		}
 		select {

@@ -119,6 +119,7 @@ func (f *carriedFolders) layer(ctx context.Context) (err error) {
 	}
 	made, err := api.ContainerCommit(ctx, stage.ID, client.ContainerCommitOptions{
 		Changes: []string{"LABEL " + labelID + "=" + id}, NoPause: true,
+		Config: &container.Config{}, // of which nothing counts, but Podman wants one
 	})
 	if err != nil {
 		return fmt.Errorf("keep what was copied in: %w", explain(err))
@@ -331,12 +332,13 @@ func copyOut(ctx context.Context, api client.APIClient, id string, v carried) (e
 		return err
 	}
 	defer func() { err = errors.Join(err, removeAll(fresh)) }()
-	from, err := api.CopyFromContainer(ctx, id, client.CopyFromContainerOptions{SourcePath: v.Target})
+	// What lies in it: engines differ in how they name the folder itself.
+	from, err := api.CopyFromContainer(ctx, id, client.CopyFromContainerOptions{SourcePath: v.Target + "/."})
 	if err != nil {
 		return explain(err)
 	}
 	defer from.Content.Close() // read to its end, or useless
-	if _, err := archive.Unpack(from.Content, fresh, archive.Options{Below: path.Base(v.Target), PassOver: true}); err != nil {
+	if _, err := archive.Unpack(from.Content, fresh, archive.Options{PassOver: true}); err != nil {
 		return err
 	}
 	return replace(v.Source, fresh)

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/moby/moby/api/types/container"
@@ -22,6 +23,7 @@ type shape struct {
 	image   string // id
 	runtime string // empty is the engine's default
 	mounts  []mount.Mount
+	volumes []string // folders that the image declares to be volumes
 	labels  map[string]string
 	engine  engine.Info
 }
@@ -63,7 +65,7 @@ func (s shape) configs() (*container.Config, *container.HostConfig, error) {
 		SecurityOpt:    s.security(),
 		MaskedPaths:    masked(),
 		ReadonlyPaths:  inProc(backend.FrozenFolders),
-		ReadonlyRootfs: true, Tmpfs: s.temporary(), Mounts: s.mounts,
+		ReadonlyRootfs: true, Tmpfs: s.temporary(), Mounts: slices.Concat(s.mounts, s.declared()),
 		CgroupnsMode: container.CgroupnsModePrivate, IpcMode: container.IPCModePrivate,
 		Runtime: s.runtime, Init: &no,
 		// Standard output is the wire, or nothing: neither is anything to keep.
@@ -83,6 +85,24 @@ func inProc(names ...[]string) []string {
 	var out []string
 	for _, n := range slices.Concat(names...) {
 		out = append(out, path.Join("/proc", n))
+	}
+	return out
+}
+
+// declared are the image's own volumes. An engine makes them whether asked or not, and lets anybody
+// write in them who may: here they are what the image has there, to be read.
+func (s shape) declared() []mount.Mount {
+	var out []mount.Mount
+	for _, target := range s.volumes {
+		target = path.Clean(target)
+		if slices.Contains(temporaryFolders, target) || slices.ContainsFunc(s.mounts, func(m mount.Mount) bool { return m.Target == target }) {
+			continue
+		}
+		out = append(out, mount.Mount{
+			Type: mount.TypeVolume, Target: target, ReadOnly: true, // which takes a name
+			Source:        containerName(s.spec.ID) + "-image-" + strconv.Itoa(len(out)),
+			VolumeOptions: &mount.VolumeOptions{Labels: map[string]string{labelID: s.spec.ID.String()}},
+		})
 	}
 	return out
 }

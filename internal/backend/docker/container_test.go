@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -187,6 +188,24 @@ func TestLimitsAreKeptOrSaidNotToBe(t *testing.T) {
 	}
 	if _, notes := aShape(t, byGVisor).enforced(); !slices.ContainsFunc(notes, func(n string) bool { return strings.Contains(n, "tmp files") }) {
 		t.Errorf("on gVisor: %q", notes)
+	}
+}
+
+func TestAnImagesVolumesAreReadOnly(t *testing.T) {
+	t.Parallel()
+	s := aShape(t, func(s *shape) {
+		s.mounts = append(s.mounts, mount.Mount{Type: mount.TypeBind, Source: "/work", Target: backend.Workspace})
+		s.volumes = []string{"/data", "/tmp", "/var/lib/x/", backend.Workspace, ownDir}
+	})
+	_, h := configs(t, s)
+	if len(h.Mounts) != len(s.mounts)+2 {
+		t.Fatalf("%+v", h.Mounts)
+	}
+	for i, target := range []string{"/data", "/var/lib/x"} {
+		m := h.Mounts[len(s.mounts)+i]
+		if m.Target != target || m.Type != mount.TypeVolume || !m.ReadOnly || m.Source != containerName(s.spec.ID)+"-image-"+strconv.Itoa(i) || m.VolumeOptions.Labels[labelID] != s.spec.ID.String() {
+			t.Errorf("%+v", m)
+		}
 	}
 }
 

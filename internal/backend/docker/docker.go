@@ -34,6 +34,9 @@ const (
 	labelHost    = "claude-bottle.host"    // whose they are: another host's are not ours to touch
 )
 
+// ownFolder is ours in the bottle's folder on this host.
+const ownFolder = "docker"
+
 // Places in the container that are ours. Nothing in them is secret, and the agent can't write there.
 const (
 	ownDir   = "/.claude-bottle"

@@ -7,6 +7,7 @@ import (
 	"errors"
 
 	"github.com/claude-bottle/claude-bottle/internal/backend"
+	"github.com/claude-bottle/claude-bottle/internal/bottle"
 )
 
 // arrange lays out the bottle's folders: they are carried, since no engine's Linux is this host.
@@ -17,6 +18,9 @@ var errNotLocal = errors.New("no engine's Linux is this host")
 func (s *start) listen() error { return errNotLocal }
 
 func (s *start) meetSocket(context.Context, *Bottle) (report, error) { return report{}, errNotLocal }
+
+// lentMounts finds none: nothing is lent here.
+func lentMounts() (map[bottle.ID][]string, error) { return nil, nil }
 
 // takeBack has nothing to take back: nothing is lent here.
 func takeBack([]string) error { return nil }

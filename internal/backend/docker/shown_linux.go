@@ -14,9 +14,11 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/moby/moby/api/types/mount"
+	"github.com/moby/sys/mountinfo"
 
 	"github.com/claude-bottle/claude-bottle/internal/backend"
 	"github.com/claude-bottle/claude-bottle/internal/backend/idmap"
+	"github.com/claude-bottle/claude-bottle/internal/bottle"
 )
 
 // shown are folders of this host shown in a container.
@@ -180,6 +182,25 @@ func takeBack(places []string) error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// lentMounts are the places that the host's mount table shows folders lent at, by bottle. The
+// container that they were for may be gone.
+func lentMounts() (map[bottle.ID][]string, error) {
+	mounts, err := mountinfo.GetMounts(func(i *mountinfo.Info) (skip, stop bool) {
+		at, name := filepath.Split(i.Mountpoint)
+		return !strings.HasPrefix(name, lentPlace) || filepath.Base(at) != ownFolder, false
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read the mount table: %w", err)
+	}
+	out := map[bottle.ID][]string{}
+	for _, m := range mounts {
+		if id, err := bottle.ParseID(filepath.Base(filepath.Dir(filepath.Dir(m.Mountpoint)))); err == nil {
+			out[id] = append(out[id], m.Mountpoint)
+		}
+	}
+	return out, nil
 }
 
 // writable returns the folders of the host the agent can write in.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"os"
 	"path/filepath"
@@ -118,13 +119,20 @@ func (s *start) makeImage(ctx context.Context) error {
 		return err
 	}
 	s.shape.image, s.env = made.ID, made.Env
+	told, err := s.engine.API().ImageInspect(ctx, made.ID)
+	if err != nil {
+		return fmt.Errorf("look at the image: %w", explain(err))
+	}
+	if told.Config != nil {
+		s.shape.volumes = slices.Sorted(maps.Keys(told.Config.Volumes))
+	}
 	return nil
 }
 
 // hold makes our folder in the bottle's, for as long as this process holds the bottle.
 func (s *start) hold(ctx context.Context) error {
 	s.held = s.undo.Len()
-	s.own = filepath.Join(s.spec.Dir, "docker")
+	s.own = filepath.Join(s.spec.Dir, ownFolder)
 	if err := os.Mkdir(s.own, 0o711); err != nil {
 		if !errors.Is(err, os.ErrExist) {
 			return fmt.Errorf("state folder: %w", err)
@@ -166,6 +174,11 @@ func removeOwn(own string) error {
 	}
 	if err := takeBack(places); err != nil {
 		return err
+	}
+	for _, at := range places {
+		if err := os.Remove(at); err != nil { // not what lies in it, should it be mounted still
+			return err
+		}
 	}
 	return os.RemoveAll(own)
 }
@@ -224,7 +237,14 @@ func (s *start) create(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	// Registered first: the engine may make it and we not hear of it.
+	// Registered first: the engine may make them and we not hear of it.
+	for _, v := range s.shape.declared() {
+		s.undo.Add(func() error {
+			ctx, cancel := context.WithTimeout(context.Background(), patience)
+			defer cancel()
+			return removeVolume(ctx, s.engine.API(), v.Source)
+		})
+	}
 	s.undo.Add(s.remove)
 	made, err := s.engine.API().ContainerCreate(ctx, client.ContainerCreateOptions{
 		Config: config, HostConfig: host, Name: containerName(s.spec.ID),

@@ -114,7 +114,7 @@ func TestSuite(t *testing.T) {
 			}
 			backendtest.Run(t, backendtest.Config{
 				Open: k.open, Enforced: limits, System: k.system(),
-				Carried: k.tls || k.runtime == gvisor && os.Geteuid() == 0, OwnKernel: k.runtime == gvisor,
+				Carried: k.tls || k.runtime == gvisor && os.Geteuid() == 0, OwnKernel: k.runtime == gvisor, PIDSlack: corkSlack,
 			})
 		})
 	}
