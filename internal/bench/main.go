@@ -59,6 +59,9 @@ func run(ctx context.Context) error {
 	if err := b.start(ctx, *runs); err != nil {
 		return err
 	}
+	if err := b.engine(ctx, *runs); err != nil {
+		return err
+	}
 	if err := b.idle(ctx); err != nil {
 		return err
 	}
@@ -75,15 +78,19 @@ func (b bottles) writeManifests() error {
 		"agents/sleep.md":  "---\nbottle: sleep\n---\n",
 		"bottles/sleep.md": "---\nagent_provider: {template: shell, command: [/bin/sleep, \"600\"]}\n---\n",
 	} {
-		path := filepath.Join(b.home, name)
-		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-			return err
-		}
-		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		if err := b.write(name, text); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+func (b bottles) write(name, text string) error {
+	path := filepath.Join(b.home, name)
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return err
+	}
+	return os.WriteFile(path, []byte(text), 0o600)
 }
 
 func (b bottles) command(args ...string) []string {
@@ -107,23 +114,19 @@ func (b bottles) start(ctx context.Context, runs int) error {
 	} else {
 		fmt.Println("bwrap is absent (Debian: apt-get install bubblewrap): left out")
 	}
-	if srt, err := findSRT(ctx); err == nil {
+	srt, err := findSRT(ctx)
+	if err == nil { // it has needs of its own: ripgrep, socat
+		_, err = timed(ctx, []string{srt, "true"})
+	}
+	if err == nil {
 		field = append(field, contender{"srt", []string{srt, "true"}})
 	} else {
 		fmt.Printf("srt could not be had (%v): left out\n", err)
 	}
 
-	took := map[string][]time.Duration{}
-	for round := range runs + 1 {
-		for _, c := range field {
-			d, err := timed(ctx, c.argv)
-			if err != nil {
-				return fmt.Errorf("%s: %w", c.name, err)
-			}
-			if round > 0 { // the first round warms the caches
-				took[c.name] = append(took[c.name], d)
-			}
-		}
+	took, err := turns(ctx, field, runs)
+	if err != nil {
+		return err
 	}
 	fmt.Printf("\nrun of /bin/true, %d rounds taken in turns\n", runs)
 	fmt.Printf("  %-14s %9s %9s %9s %10s\n", "", "median", "best", "p90", "over bare")
