@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"errors"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -12,16 +13,17 @@ import (
 
 func (a *app) attachCommand() *cobra.Command {
 	return &cobra.Command{
-		Use:   "attach <bottle>",
+		Use:   "attach [bottle]",
 		Short: "Attach this terminal to a running bottle",
 		Long: `Attach this terminal to a running bottle. The detach key, shown as you attach,
-leaves it running. Several terminals may be attached at once; all of them type.`,
-		Example:           "  claude-bottle attach researcher-m3hxd\n  claude-bottle attach res",
+leaves it running. Several terminals may be attached at once; all of them type.
+Where one bottle is running it need not be named.`,
+		Example:           "  claude-bottle attach\n  claude-bottle attach researcher-m3hxd\n  claude-bottle attach res",
 		GroupID:           groupBottles,
-		Args:              argsBetween(1, 1, "one bottle's ID, the beginning of it, or its label"),
+		Args:              argsBetween(0, 1, "at most one bottle's ID, the beginning of it, or its label"),
 		ValidArgsFunction: a.completeIDs(1, false),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.attach(cmd.Context(), args[0])
+			return a.attach(cmd.Context(), strings.Join(args, ""))
 		},
 	}
 }
@@ -31,7 +33,12 @@ func (a *app) attach(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	e, err := running(ctx, store, name)
+	var e state.Entry
+	if name == "" {
+		e, err = only(ctx, store)
+	} else {
+		e, err = running(ctx, store, name)
+	}
 	if err != nil {
 		return err
 	}

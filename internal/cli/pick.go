@@ -53,11 +53,36 @@ func live(entries []state.Entry) []state.Entry {
 }
 
 func ambiguous(name string, found []state.Entry) error {
-	ids := make([]string, len(found))
-	for i, e := range found {
-		ids[i] = e.ID.String()
+	return notFoundError{fmt.Sprintf("%q could be any of %s", name, strings.Join(ids(found), ", ")), "type more of the ID"}
+}
+
+func ids(entries []state.Entry) []string {
+	out := make([]string, len(entries))
+	for i, e := range entries {
+		out[i] = e.ID.String()
 	}
-	return notFoundError{fmt.Sprintf("%q could be any of %s", name, strings.Join(ids, ", ")), "type more of the ID"}
+	return out
+}
+
+// only is the one bottle that is running, for verbs whose bottle need not be named.
+func only(ctx context.Context, store *state.Store) (state.Entry, error) {
+	entries, err := store.List(ctx)
+	if err != nil {
+		return state.Entry{}, err
+	}
+	var found []state.Entry
+	for _, e := range entries {
+		if e.Alive && e.Problem == "" {
+			found = append(found, e)
+		}
+	}
+	switch len(found) {
+	case 0:
+		return state.Entry{}, notFoundError{"no bottle is running", "claude-bottle start begins one"}
+	case 1:
+		return found[0], nil
+	}
+	return state.Entry{}, notFoundError{"several bottles are running: " + strings.Join(ids(found), ", "), "say which: claude-bottle attach " + found[0].ID.String()}
 }
 
 // running is pick for the verbs that talk to a bottle's warden.
