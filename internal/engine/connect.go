@@ -14,6 +14,7 @@ import (
 	"github.com/claude-bottle/claude-bottle/internal/inert"
 	"github.com/moby/moby/client"
 	"github.com/moby/moby/client/pkg/versions"
+	"golang.org/x/sync/errgroup"
 )
 
 // connectLimit bounds Connect.
@@ -88,12 +89,19 @@ func (e *Engine) ask(ctx context.Context) error {
 	case !spoken:
 		return bad(NotEngine, "is it the address of a container engine? See: docker context ls", "something answers there that is no container engine")
 	}
-	info, err := e.api.Info(ctx, client.InfoOptions{})
-	if err != nil {
+	// At the same time: an engine takes its milliseconds for either.
+	var info client.SystemInfoResult
+	var version client.ServerVersionResult
+	both, bothCtx := errgroup.WithContext(ctx)
+	both.Go(func() (err error) {
+		info, err = e.api.Info(bothCtx, client.InfoOptions{})
 		return err
-	}
-	version, err := e.api.ServerVersion(ctx, client.ServerVersionOptions{})
-	if err != nil {
+	})
+	both.Go(func() (err error) {
+		version, err = e.api.ServerVersion(bothCtx, client.ServerVersionOptions{})
+		return err
+	})
+	if err := both.Wait(); err != nil {
 		return err
 	}
 	e.info = describe(ping, info.Info, version)

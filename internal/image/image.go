@@ -17,7 +17,9 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/claude-bottle/claude-bottle/internal/progress"
@@ -96,6 +98,8 @@ type Image struct {
 	Built bool
 	Env   []string // of the image's configuration: "PATH=…"
 	User  string   // of the image's configuration; empty is root
+	// Volumes are the folders that the image's configuration declares to be volumes, sorted.
+	Volumes []string
 }
 
 // Ensure returns the image for s, building or pulling what is missing. Errors that the operator can
@@ -183,6 +187,7 @@ func (m *maker) image(img client.ImageInspectResult, ref string) Image {
 	i := Image{ID: img.ID, Ref: ref, Built: m.done}
 	if img.Config != nil {
 		i.Env, i.User = img.Config.Env, img.Config.User
+		i.Volumes = slices.Sorted(maps.Keys(img.Config.Volumes))
 	}
 	return i
 }

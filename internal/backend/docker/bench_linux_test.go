@@ -52,7 +52,8 @@ func benched(b *testing.B, k kind) backend.Bottle {
 // cat starts a program in the bottle that sends back what it gets: each byte crosses twice.
 func cat(b *testing.B, bottle backend.Bottle) *wire.Process {
 	b.Helper()
-	p, err := wire.Exec(b.Context(), bottle.Wire(), wire.Command{Argv: []string{"/bin/cat"}, Env: []string{}, Dir: "/"})
+	// Not the benchmark's context, which has ended when its clean-up wants cat's end.
+	p, err := wire.Exec(context.Background(), bottle.Wire(), wire.Command{Argv: []string{"/bin/cat"}, Env: []string{}, Dir: "/"})
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"net"
 	"os"
 	"path/filepath"
@@ -118,14 +117,7 @@ func (s *start) makeImage(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.shape.image, s.env = made.ID, made.Env
-	told, err := s.engine.API().ImageInspect(ctx, made.ID)
-	if err != nil {
-		return fmt.Errorf("look at the image: %w", explain(err))
-	}
-	if told.Config != nil {
-		s.shape.volumes = slices.Sorted(maps.Keys(told.Config.Volumes))
-	}
+	s.shape.image, s.shape.volumes, s.env = made.ID, made.Volumes, made.Env
 	return nil
 }
 
