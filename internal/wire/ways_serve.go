@@ -2,6 +2,7 @@ package wire
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -82,11 +83,14 @@ func splice(ctx context.Context, c net.Conn, st *Stream) {
 	defer stop()
 	var out sync.WaitGroup
 	out.Go(func() {
-		if _, err := io.Copy(st, c); err != nil {
+		switch _, err := io.Copy(st, c); {
+		case err == nil:
+			_ = st.CloseWrite() // fails only when the stream has ended, and then the other copy ends
+		case errors.Is(err, io.ErrClosedPipe):
+			// The other side reads no more. What it said before may not have been read yet.
+		default:
 			st.Reset("the connection broke")
-			return
 		}
-		_ = st.CloseWrite() // fails only when the stream has ended, and then the other copy ends
 	})
 	if _, err := io.Copy(c, st); err != nil {
 		_ = c.Close() // no half answer may look like a whole one

@@ -256,3 +256,47 @@ func TestAClosedWayEndsWhoWaitsAtItAndTakesNobodyIn(t *testing.T) {
 		t.Error("a connection to a closed way is left waiting")
 	}
 }
+
+// Whoever answers before it was told everything, and hangs up, is heard: a server that refuses a
+// request does so while its body is still coming.
+func TestAnswersOutliveWhatNobodyReadsAnyMore(t *testing.T) {
+	t.Parallel()
+	w, proxy, _, _ := waysOver(t)
+	for range 50 {
+		c, err := net.Dial("tcp", proxy.String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		telling := make(chan struct{})
+		go func() {
+			defer close(telling)
+			for {
+				if _, err := c.Write(make([]byte, 1000)); err != nil {
+					return // the other side hung up
+				}
+			}
+		}()
+		in, err := w.Proxy.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.ReadFull(in, make([]byte, 100)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.WriteString(in, "refused"); err != nil {
+			t.Fatal(err)
+		}
+		if err := in.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if err := c.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
+			t.Fatal(err)
+		}
+		got := make([]byte, len("refused"))
+		if _, err := io.ReadFull(c, got); err != nil || string(got) != "refused" {
+			t.Fatalf("%q, %v", got, err)
+		}
+		_ = c.Close() // it was heard
+		<-telling
+	}
+}

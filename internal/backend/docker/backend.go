@@ -8,6 +8,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/containerd/errdefs"
@@ -288,8 +289,8 @@ const maxWords = 600
 
 // explain makes an engine's error fit to be shown, and says what to do where its own words don't.
 func explain(err error) error {
-	if err == nil {
-		return nil
+	if err == nil || errors.Is(err, syscall.ENOSPC) { // a full disk of this host tells itself
+		return err
 	}
 	if text := inert.Text(err.Error(), maxWords); text != err.Error() {
 		err = errors.New(text)

@@ -350,9 +350,12 @@ func (s *start) meetStdio(ctx context.Context, b *Bottle) (r report, err error) 
 func (s *start) report(r report) backend.Report {
 	by, notes := s.shape.enforced()
 	out := backend.Report{
-		Backend: Name, Namespaces: []string{"mount", "pid", "net", "ipc", "uts", "cgroup"},
+		Backend: Name, Namespaces: []string{"mount", "pid", "net", "ipc", "uts"},
 		Landlock: r.Landlock, Seccomp: true, CorkUID: uint32(s.who.cork), AgentUID: uint32(s.who.agentUID),
 		Limits: by, Notes: slices.Concat(notes, r.Notes), Runtime: s.runtime(), Narrow: r.Narrow, Env: s.env,
+	}
+	if s.info.Kind != engine.Podman || s.info.Cgroup == "2" { // Podman shares it on version 1, whatever it is asked
+		out.Namespaces = append(out.Namespaces, "cgroup")
 	}
 	if s.info.Rootless || s.info.UserNS {
 		out.Namespaces = append([]string{"user"}, out.Namespaces...)
