@@ -3,6 +3,7 @@ package launch
 import (
 	"errors"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/claude-bottle/claude-bottle/internal/audit"
@@ -63,10 +64,12 @@ func (k *keeper) launchFailed(cause error) error {
 // settle writes the end down. The folder may go when the agent ended well by itself and the
 // operator's work isn't in it.
 func (k *keeper) settle(exit *wire.Exit, reason string, cause error) (remove bool, err error) {
-	if reason == "" && cause != nil {
-		reason = inert.Lines(cause.Error(), 8<<10)
-	}
 	if cause != nil {
+		text := inert.Lines(cause.Error(), 8<<10)
+		if !strings.HasPrefix(text, reason) {
+			text = reason + "; then: " + text // what taking it down came upon
+		}
+		reason = text
 		// Dropped, unless the launch broke off when the agent was running already.
 		k.server.Progress().Add(progress.Event{Time: time.Now(), Step: stepAgent, End: &progress.End{Error: reason}})
 	}
