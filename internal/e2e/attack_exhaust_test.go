@@ -60,8 +60,10 @@ func TestF06Exhaustion(t *testing.T) {
 			if a := evil[amount](t, b, "fill", dir+"/much", "1000"); a.Count < 16 || a.Count > 64 || a.Error != "ENOSPC" {
 				t.Errorf("of 64 MiB in %s it took %+v", dir, a)
 			}
-			if a := evil[amount](t, b, "inodes", dir, "1000000"); a.Count < 1000 || a.Count > 70000 || a.Error != "ENOSPC" {
-				t.Errorf("in %s it made %+v files", dir, a)
+			if !podman() && !ownKernel() { // which bound bytes alone, as a bottle's report says
+				if a := evil[amount](t, b, "inodes", dir, "1000000"); a.Count < 1000 || a.Count > 70000 || a.Error != "ENOSPC" {
+					t.Errorf("in %s it made %+v files", dir, a)
+				}
 			}
 			if a := evil[amount](t, b, "fill", dir+"/little", "4"); a.Count != 4 || a.Error != "" {
 				t.Errorf("benign twin in %s: %+v", dir, a)
@@ -162,7 +164,10 @@ func diskHog(t *testing.T, h *home, second *sealed) {
 
 func logFlood(t *testing.T, h *home, second *sealed) {
 	h.manifest(t, "bottles/loud.md", "agent_provider: {template: shell, command: [/workspace/evil, shout]}")
-	const mebibytes = 48
+	mebibytes := 48
+	if ownKernel() {
+		mebibytes = 8 // it takes a second for each
+	}
 	done := make(chan result, 1)
 	go func() {
 		done <- h.run(t, "run", "evil", "--cwd", "--bottle", "loud", "--quiet", "--prompt", itoa(mebibytes))

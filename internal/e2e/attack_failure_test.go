@@ -41,7 +41,7 @@ func TestB13KilledInTraffic(t *testing.T) {
 	t.Parallel()
 	for name, victim := range map[string]func(*sealed) int{
 		"warden": func(b *sealed) int { return b.warden },
-		"cork":   func(b *sealed) int { return children(b.warden)[0].pid },
+		"cork":   func(b *sealed) int { return corks(b.id, b.warden)[0].pid },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -57,11 +57,11 @@ func TestB13KilledInTraffic(t *testing.T) {
 			})
 			tag := "b13" + name
 			traffic(t, b, tag)
-			inside := children(b.warden)
-			for _, c := range children(b.warden) {
+			inside := corks(b.id, b.warden)
+			for _, c := range corks(b.id, b.warden) {
 				inside = append(inside, children(c.pid)...)
 			}
-			if len(inside) < 2 {
+			if len(inside) < 2 && !ownKernel() {
 				t.Fatalf("the bottle has %d processes", len(inside))
 			}
 			if err := syscall.Kill(victim(b), syscall.SIGKILL); err != nil {
@@ -95,12 +95,7 @@ func TestB13KilledInTraffic(t *testing.T) {
 			if e := list[0]; e.Alive || !e.State.Ended() || e.Reason == "" {
 				t.Errorf("list tells something else: %+v", e)
 			}
-			if r := h.run(t, "cleanup", "--yes"); r.code != 0 {
-				t.Errorf("cleanup: %v", r)
-			}
-			if left, err := os.ReadDir(h.path("state")); err != nil || len(left) > 0 {
-				t.Errorf("cleanup left %v, %v", left, err)
-			}
+			cleanUp(t, h)
 		})
 	}
 }

@@ -111,14 +111,17 @@ func TestA15NoProxy(t *testing.T) {
 	for _, port := range []int{25, 5432, 2375, 6443, 12345} {
 		addr := fmt.Sprintf("%s:%d", c2Addr, port)
 		got := evil[talk](t, b, "tcp", addr, `\x00\x01`+planted)
-		if got.Data != "" || got.MS > 1500 {
+		if got.Data != "" || got.MS > 1500 || narrow() && !strings.Contains(got.Error, unreachable) {
 			t.Errorf("tcp %s: %+v", addr, got)
+		}
+		if narrow() {
+			continue
 		}
 		b.audited(t, addr, "was dialled as a bare address", func(e audit.Event) bool { return e.Addr == c2Addr.String() && e.Port == uint16(port) })
 	}
 	for _, addr := range []string{c2Addr.String() + ":443", c2Addr.String() + ":4433", "[" + c2Addr6.String() + "]:443", "8.8.8.8:123", "127.0.0.1:4433"} {
 		got := evil[talk](t, b, "udp", addr, planted)
-		if got.Data != "" || !strings.Contains(got.Error, "refused") {
+		if got.Data != "" || !strings.Contains(got.Error, "refused") && !(narrow() && strings.Contains(got.Error, unreachable)) {
 			t.Errorf("udp %s does not fail fast: %+v", addr, got)
 		}
 	}
@@ -185,11 +188,13 @@ func TestA20Parity(t *testing.T) {
 	}
 	// A host no rule names. CONNECT and SOCKS never get to a request, so their line has no path.
 	first = ask("/a20-host-0", "-via", "proxy", "http://other.test/a20-host-0")
-	if got := ask("/a20-host-1", "-via", "direct", "-dial", c2+":80", "http://other.test/a20-host-1"); got != first {
-		t.Errorf("transparent: %+v, proxy: %+v", got, first)
-	}
-	if got := ask("/a20-host-2", "-via", "direct", "-h2", "-k", "-dial", c2+":443", "https://other.test/a20-host-2"); got != first {
-		t.Errorf("transparent h2: %+v, proxy: %+v", got, first)
+	if !narrow() { // else there is no way to dial what has no name
+		if got := ask("/a20-host-1", "-via", "direct", "-dial", c2+":80", "http://other.test/a20-host-1"); got != first {
+			t.Errorf("transparent: %+v, proxy: %+v", got, first)
+		}
+		if got := ask("/a20-host-2", "-via", "direct", "-h2", "-k", "-dial", c2+":443", "https://other.test/a20-host-2"); got != first {
+			t.Errorf("transparent h2: %+v, proxy: %+v", got, first)
+		}
 	}
 	for _, via := range []audit.Via{audit.ViaConnect, audit.ViaSOCKS} {
 		way := map[audit.Via]string{audit.ViaConnect: "connect", audit.ViaSOCKS: "socks"}[via]

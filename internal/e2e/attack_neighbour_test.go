@@ -49,13 +49,17 @@ func TestF07BottleToBottle(t *testing.T) {
 		}
 	}
 	for ns, mine := range evil[map[string]string](t, two, "who") {
+		if ns == "ns user" && containers != nil || ns == "ns cgroup" && podman() || ownKernel() {
+			continue // the ids below tell; Podman shows the names of groups; a kernel of their own gives both the same numbers
+		}
 		if strings.HasPrefix(ns, "ns ") && mine != "" && ns != "ns time" && ns != "ns time_for_children" && mine == evil[map[string]string](t, one, "who")[ns] {
 			t.Errorf("both bottles have the %s %s", ns, mine)
 		}
 	}
 	ids := [2]string{}
 	for i, b := range []*sealed{one, two} {
-		ids[i] = evil[map[string]string](t, b, "who")["uid_map"]
+		who := evil[map[string]string](t, b, "who")
+		ids[i] = who["uid_map"] + who["Uid"]
 	}
 	if os.Geteuid() == 0 && ids[0] == ids[1] {
 		t.Errorf("both bottles have the ids %s", ids[0])

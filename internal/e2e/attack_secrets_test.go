@@ -62,7 +62,7 @@ func TestD01NoSecretInside(t *testing.T) {
 // and every file of the bottle.
 func hostSearch(t *testing.T, h *home, b *sealed) {
 	t.Helper()
-	processes := append(children(b.warden), process{pid: b.warden}, process{pid: b.cmd.Process.Pid})
+	processes := append(corks(b.id, b.warden), process{pid: b.warden}, process{pid: b.cmd.Process.Pid})
 	for _, p := range processes {
 		for _, file := range []string{"cmdline", "environ"} {
 			raw, err := os.ReadFile("/proc/" + strconv.Itoa(p.pid) + "/" + file)

@@ -46,6 +46,11 @@ func family(pid int) []process {
 func remember(e state.Entry) (all []process) {
 	if e.Alive {
 		all = family(e.WardenPID)
+		if containers != nil { // natively cork is the warden's
+			for _, c := range corks(e.ID.String(), e.WardenPID) {
+				all = append(all, family(c.pid)...)
+			}
+		}
 	}
 	known.Lock()
 	defer known.Unlock()
@@ -93,7 +98,7 @@ func TestKilledWhileAttached(t *testing.T) {
 	}{
 		"command": {func(p *person, _ state.Entry) int { return children(p.shell())[0].pid }, ""},
 		"warden":  {func(_ *person, e state.Entry) int { return e.WardenPID }, "its warden died"},
-		"cork":    {func(_ *person, e state.Entry) int { return children(e.WardenPID)[0].pid }, "killed from outside"},
+		"cork":    {func(_ *person, e state.Entry) int { return corks(e.ID.String(), e.WardenPID)[0].pid }, "from outside"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -160,10 +165,10 @@ func buried(t *testing.T, h *home, e state.Entry, reason string) {
 			t.Errorf("logs %s: %v", flag, r)
 		}
 	}
-	if r := h.run(t, "cleanup", "--yes"); r.code != 0 || !strings.Contains(r.out, id) {
-		t.Errorf("cleanup: %v", r)
+	if r := h.run(t, "cleanup", "-n"); r.code != 0 || !strings.Contains(r.out, id) {
+		t.Errorf("cleanup -n: %v", r)
 	}
-	h.empty(t)
+	cleanUp(t, h)
 	if r := h.run(t, "cleanup", "--yes"); r.code != 0 || !strings.Contains(r.errors, "nothing to clean up") {
 		t.Errorf("cleanup once more: %v", r)
 	}
@@ -186,9 +191,9 @@ func TestKilledInLaunch(t *testing.T) {
 				if victim == "warden" {
 					within(t, 5*time.Second, "the warden is known", func() bool { pid = h.newest(); return pid != 0 })
 				}
-				time.Sleep(time.Duration(i) * 6 * time.Millisecond) // the moment is what is tested
-				_ = syscall.Kill(pid, syscall.SIGKILL)              // it may have ended already
-				_ = cmd.Wait()                                      // in whatever way it ended
+				time.Sleep(time.Duration(i) * launchTime() / 8) // the moment is what is tested
+				_ = syscall.Kill(pid, syscall.SIGKILL)          // it may have ended already
+				_ = cmd.Wait()                                  // in whatever way it ended
 			}
 			h.settled(t)
 			for _, e := range entries(t, h) {
@@ -203,12 +208,20 @@ func TestKilledInLaunch(t *testing.T) {
 			if r := h.run(t, "stop", "--all", "--grace", "0s"); r.code != 0 {
 				t.Errorf("stop: %v", r)
 			}
-			if r := h.run(t, "cleanup", "--yes"); r.code != 0 {
-				t.Errorf("cleanup: %v", r)
-			}
-			h.empty(t)
+			cleanUp(t, h)
 		})
 	}
+}
+
+// launchTime is about what a launch takes.
+func launchTime() time.Duration {
+	switch {
+	case containers == nil:
+		return 50 * time.Millisecond
+	case ownKernel():
+		return 1500 * time.Millisecond
+	}
+	return 500 * time.Millisecond
 }
 
 // newest is a warden that lives and has written itself down; 0 as long as there is none.

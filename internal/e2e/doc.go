@@ -17,4 +17,18 @@
 //
 // They pass as root and as an ordinary user. As root a core of them is run once more as a user
 // made for it.
+//
+// The same tests run over container engines, by one variable; what can only be seen natively says so
+// when it is left out.
+//
+//	sudo scripts/engines up
+//	sudo env $(scripts/engines env) CLAUDE_BOTTLE_E2E_ENGINE=docker go test ./internal/e2e
+//
+//	docker    a Docker of the tests' own in the world, runc: folders are shared, the wire is a socket
+//	podman    the same with Podman
+//	gvisor    the Docker of scripts/engines, which sees nothing of the world, and gVisor: folders are
+//	          copied, the wire is standard input and output
+//	carried   the same with runc
+//
+// Over docker an engine is killed at work as well.
 package e2e

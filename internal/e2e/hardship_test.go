@@ -88,8 +88,14 @@ func TestNoRoom(t *testing.T) {
 		if r.code != 0 || !strings.HasSuffix(r.out, "done\n") {
 			t.Errorf("%d: %s", r.code, r.errors)
 		}
-		if e := only(t, h); e.Alive || !e.State.Ended() {
-			t.Errorf("list: %+v", e)
+		list := entries(t, h)
+		if len(list) != 1 && containers == nil { // a container's files leave room for the last word when they go
+			t.Errorf("want one bottle: %+v", list)
+		}
+		for _, e := range list {
+			if e.Alive || !e.State.Ended() {
+				t.Errorf("list: %+v", e)
+			}
 		}
 		if r := h.run(t, "cleanup", "--yes"); r.code != 0 {
 			t.Errorf("cleanup: %v", r)

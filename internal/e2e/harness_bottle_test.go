@@ -218,13 +218,18 @@ func (b *sealed) order(d time.Duration, env []string, argv ...string) (outcome, 
 	}
 	b.mu.Unlock()
 	if err != nil {
+		select {
+		case <-b.ended: // it said why
+			err = errors.New(b.errs.String())
+		default:
+		}
 		return outcome{}, errors.Join(errGone, err)
 	}
 	select {
 	case o := <-c:
 		return o, nil
 	case <-b.ended:
-		return outcome{}, errGone
+		return outcome{}, errors.Join(errGone, errors.New(b.errs.String()))
 	case <-time.After(d + 10*time.Second):
 		return outcome{}, errors.New("no answer")
 	}

@@ -72,15 +72,15 @@ var known struct {
 // track remembers a bottle's processes: warden, cork, agent.
 func track(b *sealed) error {
 	start, _, _ := stat(b.warden)
-	corks := children(b.warden)
-	if start == "" || len(corks) == 0 {
+	first := corks(b.id, b.warden)
+	if start == "" || len(first) == 0 {
 		return fmt.Errorf("bottle %s: no warden %d with a cork", b.id, b.warden)
 	}
 	known.Lock()
 	defer known.Unlock()
 	known.ids = append(known.ids, b.id)
 	known.processes = append(known.processes, process{b.warden, start})
-	for _, c := range corks {
+	for _, c := range first {
 		known.processes = append(append(known.processes, c), children(c.pid)...)
 	}
 	return nil

@@ -35,7 +35,10 @@ func TestMain(m *testing.M) {
 	var err error
 	switch os.Getenv(stageVar) {
 	case "":
-		code, err = outside()
+		var skip bool
+		if _, skip, err = chosenKind(); err == nil && !skip {
+			code, err = outside()
+		}
 	case stageWorld:
 		err = enterWorld()
 	case stageAlone:
@@ -113,12 +116,19 @@ func runTests(m *testing.M) (code int, err error) {
 	if err != nil {
 		return 1, err
 	}
+	k, _, err := chosenKind()
+	if err == nil {
+		containers, err = openEngine(k)
+	}
+	if err != nil {
+		return 1, fmt.Errorf("the engine: %w", err)
+	}
 	if world, err = openWorld(); err != nil {
-		return 1, fmt.Errorf("the world outside: %w", err)
+		return 1, errors.Join(fmt.Errorf("the world outside: %w", err), containers.close())
 	}
 	code = m.Run()
 	err = closeShared()
-	err = errors.Join(err, world.verdict(), world.close())
+	err = errors.Join(err, world.verdict(), world.close(), containers.close())
 	return code, errors.Join(err, before.compare())
 }
 
@@ -183,6 +193,7 @@ func (h *home) path(name string) string { return filepath.Join(h.dir, name) }
 // write puts a manifest in the home; with an empty frontmatter it is the text alone.
 func (h *home) write(name, frontmatter, text string) error {
 	if frontmatter != "" {
+		frontmatter = containers.insist(name, frontmatter)
 		text = "---\n" + frontmatter + "\n---\n" + text + "\n"
 	}
 	path := h.path(name)
@@ -260,6 +271,7 @@ func (h *home) environ() []string {
 		"PATH": os.Getenv("PATH"), "HOME": h.path("user"), "CLAUDE_BOTTLE_HOME": h.dir, "CLAUDE_BOTTLE_KEYRING": "off",
 		"SSL_CERT_FILE": world.caFile, "E2E_TOKEN": tokenSecret, "E2E_HOST_SECRET": hostSecret, "LANG": "C.UTF-8",
 	}
+	maps.Copy(env, containers.settings())
 	maps.Copy(env, h.env)
 	var out []string
 	for _, k := range slices.Sorted(maps.Keys(env)) {

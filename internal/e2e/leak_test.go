@@ -100,6 +100,7 @@ func holeNames() []string {
 // Every hole the leaky build can open is refused before the agent runs, with exit code 4 and the
 // probe's name. The agent would leave a mark; there must be none.
 func TestLeaksAreRefused(t *testing.T) {
+	onlyNative(t, "the leaky build opens holes in what cork and the native driver make, and it is the engine that makes a container")
 	if known := knownHoles(t); !slices.Equal(known, holeNames()) {
 		t.Errorf("the leaky build knows the holes\n%v\nand this test\n%v", known, holeNames())
 	}
@@ -235,10 +236,7 @@ func TestShippedProgramIgnoresLeaks(t *testing.T) {
 	b := h.bottle(t)
 	benign(t, b)
 	literals(t, b)
-	w := evil[map[string]string](t, b, "who")
-	if w["CapBnd"] != strings.Repeat("0", 16) || w["NoNewPrivs"] != "1" || w["Seccomp"] != "2" || !strings.HasPrefix(w["Uid"], "1000\t") {
-		t.Errorf("the agent is %v", w)
-	}
+	unprivileged(t, evil[map[string]string](t, b, "who"))
 	for name, want := range map[string]bool{program: false, leaky: true} {
 		raw, err := os.ReadFile(name)
 		if err != nil {

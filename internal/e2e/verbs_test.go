@@ -169,6 +169,20 @@ echo changed >deep/er/file; rm .hidden; mkdir made; echo new >made/file; ln -s m
 	h.empty(t)
 }
 
+// cleanUp removes everything that ended bottles left. Where an engine had their files, these come home
+// first, for the operator to look at, and go when asked once more.
+func cleanUp(t testing.TB, h *home) {
+	t.Helper()
+	r := h.run(t, "cleanup", "--yes")
+	if r.code == 0 && strings.Contains(r.out, "which is kept)") {
+		r = h.run(t, "cleanup", "--yes")
+	}
+	if r.code != 0 {
+		t.Errorf("cleanup: %v", r)
+	}
+	h.empty(t)
+}
+
 // empty waits until nothing is kept of any bottle; a warden clears up after its last word.
 func (h *home) empty(t testing.TB) {
 	t.Helper()
