@@ -4,7 +4,6 @@ import (
 	"archive/tar"
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -12,6 +11,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/claude-bottle/claude-bottle/internal/archive"
 	"github.com/claude-bottle/claude-bottle/internal/plan"
 	"github.com/claude-bottle/claude-bottle/internal/provider"
 	"github.com/claude-bottle/claude-bottle/internal/workspace"
@@ -85,7 +85,7 @@ func skillInto(ctx context.Context, tw *tar.Writer, skill plan.Skill, target str
 		done <- err
 		_ = pw.CloseWithError(err) // never fails
 	}()
-	err := regraft(tw, tar.NewReader(pr), target)
+	err := archive.Graft(tw, tar.NewReader(pr), target, nil)
 	_ = pr.CloseWithError(err) // ends the writer when we stopped early
 	if werr := <-done; werr != nil && err == nil {
 		err = werr
@@ -94,33 +94,6 @@ func skillInto(ctx context.Context, tw *tar.Writer, skill plan.Skill, target str
 		return fmt.Errorf("skill %s: %w", skill.Name, err)
 	}
 	return nil
-}
-
-// regraft copies every entry of tr below dir.
-func regraft(tw *tar.Writer, tr *tar.Reader, dir string) error {
-	for {
-		h, err := tr.Next()
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		h.Name = path.Join(dir, h.Name) + strings.Repeat("/", btoi(h.Typeflag == tar.TypeDir))
-		if err := tw.WriteHeader(h); err != nil {
-			return err
-		}
-		if _, err := io.Copy(tw, tr); err != nil {
-			return err
-		}
-	}
-}
-
-func btoi(b bool) int {
-	if b {
-		return 1
-	}
-	return 0
 }
 
 // gitConfig writes the identity git claims in the bottle; empty when there is none. Values were

@@ -133,7 +133,7 @@ func (s *Store) sweep() {
 			continue
 		}
 		if fi, err := e.Info(); err == nil && time.Since(fi.ModTime()) > sweepAge {
-			_ = s.removeTree(e.Name())
+			_ = RemoveTree(filepath.Join(s.root, e.Name()))
 		}
 	}
 }

@@ -38,20 +38,21 @@ func (d *Dir) RemoveHeld(lock *Lock) error {
 		return fmt.Errorf("remove bottle %s: %w", d.id, err)
 	}
 	d.store.step("remove: renamed")
-	if err := d.store.removeTree(filepath.Base(tmp)); err != nil {
+	if err := RemoveTree(tmp); err != nil {
 		return fmt.Errorf("remove bottle %s: %w", d.id, err)
 	}
 	return nil
 }
 
-// removeTree removes name under root. The tree was the agent's to shape: nothing in it is
-// followed, and folders it made unwritable are opened up first.
-func (s *Store) removeTree(name string) error {
-	root, err := os.OpenRoot(s.root)
+// RemoveTree removes a file or folder that was the agent's to shape: nothing in it is followed, and
+// folders it made unwritable are opened up first.
+func RemoveTree(path string) error {
+	root, err := os.OpenRoot(filepath.Dir(path))
 	if err != nil {
 		return err
 	}
 	defer root.Close()
+	name := filepath.Base(path)
 	err = root.RemoveAll(name)
 	if !errors.Is(err, fs.ErrPermission) {
 		return err

@@ -10,7 +10,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"path"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -21,6 +20,7 @@ import (
 
 	"github.com/claude-bottle/claude-bottle/internal/archive"
 	"github.com/claude-bottle/claude-bottle/internal/backend"
+	"github.com/claude-bottle/claude-bottle/internal/state"
 	"github.com/claude-bottle/claude-bottle/internal/workspace"
 )
 
@@ -211,39 +211,16 @@ func addTree(ctx context.Context, tw *tar.Writer, m backend.Mount) error {
 		_ = w.CloseWithError(err) // never fails
 		done <- err
 	}()
-	err = graft(tw, tar.NewReader(r), strings.TrimPrefix(m.Target, "/"))
+	at := strings.TrimPrefix(m.Target, "/")
+	err = tw.WriteHeader(&tar.Header{Typeflag: tar.TypeDir, Name: at + "/", Mode: 0o755})
+	if err == nil {
+		err = archive.Graft(tw, tar.NewReader(r), at, nil)
+	}
 	_ = r.CloseWithError(io.ErrClosedPipe) // ends the reading of the tree when writing failed
 	if terr := <-done; err == nil {
 		err = terr
 	}
 	return err
-}
-
-// graft copies every entry of tr below dir.
-func graft(tw *tar.Writer, tr *tar.Reader, dir string) error {
-	if err := tw.WriteHeader(&tar.Header{Typeflag: tar.TypeDir, Name: dir + "/", Mode: 0o755}); err != nil {
-		return err
-	}
-	for {
-		h, err := tr.Next()
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		slash := ""
-		if h.Typeflag == tar.TypeDir {
-			slash = "/"
-		}
-		h.Name = path.Join(dir, h.Name) + slash
-		if err := tw.WriteHeader(h); err != nil {
-			return err
-		}
-		if _, err := io.Copy(tw, tr); err != nil {
-			return err
-		}
-	}
 }
 
 // fill puts what the folders hold into the volumes, as the agent's.
@@ -288,22 +265,10 @@ func (f *carriedFolders) copyIn(ctx context.Context, v carried) error {
 // owned copies a tar with every entry given to the agent.
 func owned(w io.Writer, tr *tar.Reader, who identity) error {
 	tw := tar.NewWriter(w)
-	for {
-		h, err := tr.Next()
-		if errors.Is(err, io.EOF) {
-			return tw.Close()
-		}
-		if err != nil {
-			return err
-		}
+	err := archive.Graft(tw, tr, "", func(h *tar.Header) {
 		h.Uid, h.Gid, h.Format = who.agentUID, who.agentGID, tar.FormatPAX
-		if err := tw.WriteHeader(h); err != nil {
-			return err
-		}
-		if _, err := io.Copy(tw, tr); err != nil {
-			return err
-		}
-	}
+	})
+	return errors.Join(err, tw.Close())
 }
 
 // settle copies out what the agent left and removes the volumes.
@@ -331,7 +296,7 @@ func copyOut(ctx context.Context, api client.APIClient, id string, v carried) (e
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, removeAll(fresh)) }()
+	defer func() { err = errors.Join(err, state.RemoveTree(fresh)) }()
 	// What lies in it: engines differ in how they name the folder itself.
 	from, err := api.CopyFromContainer(ctx, id, client.CopyFromContainerOptions{SourcePath: v.Target + "/."})
 	if err != nil {
@@ -351,7 +316,7 @@ func replace(dir, fresh string) error {
 		return err
 	}
 	for _, e := range old {
-		if err := removeAll(filepath.Join(dir, e.Name())); err != nil {
+		if err := state.RemoveTree(filepath.Join(dir, e.Name())); err != nil {
 			return err
 		}
 	}
@@ -385,36 +350,4 @@ func move(from, to string) error {
 		return err
 	}
 	return os.Chmod(to, st.Mode().Perm())
-}
-
-// removeAll removes a tree that was the agent's to shape: nothing in it is followed, and folders
-// that forbid it are emptied as well.
-func removeAll(tree string) error {
-	err := os.RemoveAll(tree)
-	if !errors.Is(err, fs.ErrPermission) {
-		return err
-	}
-	root, err := os.OpenRoot(filepath.Dir(tree))
-	if err != nil {
-		return err
-	}
-	defer root.Close()
-	openUp(root, filepath.Base(tree))
-	return root.RemoveAll(filepath.Base(tree))
-}
-
-// openUp makes the folders of a tree ours to empty. What it can't change, RemoveAll will name.
-func openUp(root *os.Root, dir string) {
-	_ = root.Chmod(dir, 0o700)
-	f, err := root.Open(dir)
-	if err != nil {
-		return
-	}
-	entries, _ := f.ReadDir(-1)
-	_ = f.Close() // nothing was written to it
-	for _, e := range entries {
-		if e.IsDir() {
-			openUp(root, filepath.Join(dir, e.Name()))
-		}
-	}
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/moby/moby/api/types/mount"
 
 	"github.com/claude-bottle/claude-bottle/internal/backend"
+	"github.com/claude-bottle/claude-bottle/internal/state"
 	"github.com/claude-bottle/claude-bottle/internal/workspace"
 )
 
@@ -291,7 +292,7 @@ func TestFoldersThatForbidItComeHomeAndGo(t *testing.T) {
 		}
 		modes[c.name] = c.mode
 	}
-	t.Cleanup(func() { _ = removeAll(dir) }) // the folder's own removal may not
+	t.Cleanup(func() { _ = state.RemoveTree(dir) }) // the folder's own removal may not
 	if err := replace(dir, fresh); err != nil {
 		t.Fatal(err)
 	}
@@ -303,7 +304,7 @@ func TestFoldersThatForbidItComeHomeAndGo(t *testing.T) {
 			t.Errorf("%s: %v, %v", name, st.Mode(), err)
 		}
 	}
-	if err := removeAll(dir); err != nil {
+	if err := state.RemoveTree(dir); err != nil {
 		t.Error(err)
 	}
 	if _, err := os.Lstat(dir); !errors.Is(err, fs.ErrNotExist) {
