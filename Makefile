@@ -13,8 +13,13 @@ build: ## one static binary in bin/
 	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN) ./cmd/claude-bottle
 	cp $(BIN) $(BIN).copy && mv -f $(BIN).copy $(BIN)
 
+# Elsewhere than on Linux the program for an engine's Linux goes beside ours.
 install: build ## to ~/.local/bin
-	install -D -m 0755 $(BIN) "$(HOME)/.local/bin/claude-bottle"
+	mkdir -p "$(HOME)/.local/bin"
+	install -m 0755 $(BIN) "$(HOME)/.local/bin/claude-bottle"
+ifneq ($(shell $(GO) env GOOS),linux)
+	GOOS=linux $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o "$(HOME)/.local/bin/claude-bottle-linux-$(shell $(GO) env GOARCH)" ./cmd/claude-bottle
+endif
 
 demo: build ## a real agent in a real bottle, offline
 	$(BIN) demo

@@ -137,7 +137,7 @@ func (f *carriedFolders) layer(ctx context.Context) (err error) {
 func (f *carriedFolders) pack(ctx context.Context, w io.Writer) error {
 	s := f.start
 	tw := tar.NewWriter(w)
-	err := addFile(tw, s.backend.cork, corkPath, 0o755)
+	err := addFile(tw, s.cork, corkPath, 0o755)
 	for _, file := range s.files() {
 		if err == nil {
 			err = f.outside(file.Path)

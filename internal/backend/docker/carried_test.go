@@ -142,7 +142,7 @@ func TestAFolderIsGraftedAtItsPlaceAsRoots(t *testing.T) {
 
 // carriedOf are copies of a bottle's folders, without an engine.
 func carriedOf(s backend.Spec) *carriedFolders {
-	f := &carriedFolders{start: &start{spec: s, backend: &Backend{cork: os.Args[0]}, who: identity{agentUID: 5000, agentGID: 5000}}}
+	f := &carriedFolders{start: &start{spec: s, cork: os.Args[0], who: identity{agentUID: 5000, agentGID: 5000}}}
 	for _, m := range s.Mounts {
 		if m.Writable {
 			f.volumes = append(f.volumes, carried{Volume: "v" + m.Target, Source: m.Source, Target: m.Target})

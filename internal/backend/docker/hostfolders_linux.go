@@ -68,7 +68,7 @@ func (s *start) arrange(ctx context.Context) (folders, error) {
 	if err := s.seal(); err != nil {
 		return nil, err
 	}
-	out.mounts = append(out.mounts, bind(filepath.Join(s.own, sealDir), ownDir, false), bind(s.backend.cork, corkPath, false))
+	out.mounts = append(out.mounts, bind(filepath.Join(s.own, sealDir), ownDir, false), bind(s.cork, corkPath, false))
 	s.undo.Add(func() error { return takeBack(out.places()) })
 	return &hostFolders{out, s.backend.exe, s.who}, nil
 }

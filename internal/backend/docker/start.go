@@ -31,6 +31,7 @@ type start struct {
 	spec     backend.Spec
 	engine   *engine.Engine
 	info     engine.Info
+	cork     string // the path of our program as the engine can run it
 	who      identity
 	shape    shape
 	env      []string // of the image
@@ -70,6 +71,9 @@ func (b *Backend) Start(ctx context.Context, spec backend.Spec, progress func(st
 	}
 	s.undo.Add(s.engine.Close)
 	s.info = s.engine.Info()
+	if s.cork, err = b.corkFor(s.info.Arch); err != nil {
+		return nil, err
+	}
 	for _, step := range []func(context.Context) error{s.chooseRuntime, s.makeImage, s.hold, s.build, s.attach, s.run} {
 		if err := step(ctx); err != nil {
 			return nil, err

@@ -47,7 +47,7 @@ func (k kind) where() (engine.Where, error) {
 
 func (k kind) open(string) backend.Backend {
 	cork := os.Getenv(corkVariable)
-	return &Backend{exe: cork, cork: cork, where: k.where, stdio: k.stdio}
+	return &Backend{exe: cork, where: k.where, stdio: k.stdio}
 }
 
 // needed skips a test that has no engine, but not where everything has to be there.
