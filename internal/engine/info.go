@@ -2,6 +2,8 @@ package engine
 
 import (
 	"bytes"
+	"errors"
+	"io/fs"
 	"maps"
 	"os"
 	"path"
@@ -86,7 +88,9 @@ func sameHost(info system.Info) bool {
 	if info.KernelVersion != unix.ByteSliceToString(u.Release[:]) || info.Name != unix.ByteSliceToString(u.Nodename[:]) {
 		return false
 	}
-	return path.IsAbs(info.DockerRootDir) && exists(info.DockerRootDir)
+	// An ordinary user may be kept from looking there, which says nothing.
+	_, err := os.Stat(info.DockerRootDir)
+	return path.IsAbs(info.DockerRootDir) && (err == nil || errors.Is(err, fs.ErrPermission))
 }
 
 // initialUsers reports whether this process has the kernel's own user ids.

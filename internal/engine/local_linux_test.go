@@ -1,6 +1,11 @@
 package engine
 
 import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
 	"testing"
 
 	"github.com/moby/moby/api/types/system"
@@ -52,6 +57,34 @@ func TestLocalWhenNothingSpeaksAgainstIt(t *testing.T) {
 			t.Errorf("%s is taken for local", a)
 		}
 	}
+}
+
+// A folder that this user may not look into is no sign of another file system.
+func TestLocalWhereTheEnginesFolderIsHidden(t *testing.T) {
+	t.Parallel()
+	here := hereInfo(t)
+	hidden := here.DockerRootDir
+	here.DockerRootDir = filepath.Join(hidden, "data")
+	if err := os.Chmod(hidden, 0); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.Chmod(hidden, 0o700) }) // to be removed
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		runtime.LockOSThread() // never unlocked: the thread ends with its rights
+		if os.Geteuid() == 0 {
+			_ = unix.Setfsuid(65534) // says nothing; what follows does
+		}
+		if _, err := os.Stat(here.DockerRootDir); !errors.Is(err, fs.ErrPermission) {
+			t.Errorf("the folder is not hidden: %v", err)
+		}
+		var i Info
+		if i.settle(address{scheme: "unix"}, here); !i.Local {
+			t.Error("the engine here is not local")
+		}
+	}()
+	<-done
 }
 
 func TestUsersAreSharedUnlessMapped(t *testing.T) {

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -309,11 +310,15 @@ func diesWithHolder(t *testing.T, c Config) {
 	if err := holder.Start(); err != nil {
 		t.Fatal(err)
 	}
+	killed := sync.OnceFunc(func() {
+		if err := holder.Process.Kill(); err != nil {
+			t.Error(err)
+		}
+		_ = holder.Wait() // killed
+	})
+	t.Cleanup(killed)
 	p.began()
-	if err := holder.Process.Kill(); err != nil {
-		t.Fatal(err)
-	}
-	_ = holder.Wait() // killed
+	killed()
 	p.ended()
 	// What is left then is found, and goes, and the ID is free.
 	if err := f.backend.Remove(t.Context(), f.spec.ID); err != nil {

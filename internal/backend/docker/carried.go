@@ -88,7 +88,9 @@ func (f *carriedFolders) layer(ctx context.Context) (err error) {
 	s, api := f.start, f.start.engine.API()
 	id := s.spec.ID.String()
 	s.say("copying cork and the bottle's files to the engine")
-	stage, err := api.ContainerCreate(ctx, client.ContainerCreateOptions{
+	making, heard := outlasting(ctx)
+	defer heard()
+	stage, err := api.ContainerCreate(making, client.ContainerCreateOptions{
 		Config:     &container.Config{Image: s.shape.image, Cmd: []string{corkPath}, Labels: labelsOf(s.spec.ID), User: "0:0"},
 		HostConfig: &container.HostConfig{NetworkMode: "none", LogConfig: container.LogConfig{Type: "none"}},
 		Name:       stageName(s.spec.ID),
@@ -112,12 +114,14 @@ func (f *carriedFolders) layer(ctx context.Context) (err error) {
 	_, err = api.CopyToContainer(ctx, stage.ID, client.CopyToContainerOptions{DestinationPath: "/", Content: r})
 	_ = r.CloseWithError(io.ErrClosedPipe) // ends the packing when the engine stopped reading
 	if perr := <-packed; perr != nil && !errors.Is(perr, io.ErrClosedPipe) {
-		err = errors.Join(err, perr)
+		err = perr // the client says of it that the engine can't be reached
 	}
 	if err != nil {
 		return fmt.Errorf("copy cork and the bottle's files in: %w", explain(err))
 	}
-	made, err := api.ContainerCommit(ctx, stage.ID, client.ContainerCommitOptions{
+	committing, heard := outlasting(ctx)
+	defer heard()
+	made, err := api.ContainerCommit(committing, stage.ID, client.ContainerCommitOptions{
 		Changes: []string{"LABEL " + labelID + "=" + id}, NoPause: true,
 		Config: &container.Config{}, // of which nothing counts, but Podman wants one
 	})
@@ -256,8 +260,8 @@ func (f *carriedFolders) copyIn(ctx context.Context, v carried) error {
 	}()
 	_, err = f.start.engine.API().CopyToContainer(ctx, f.start.id, client.CopyToContainerOptions{DestinationPath: v.Target, Content: pr})
 	_ = pr.CloseWithError(io.ErrClosedPipe) // as in layer
-	if derr := <-done; err == nil {
-		err = derr
+	if derr := <-done; derr != nil && !errors.Is(derr, io.ErrClosedPipe) {
+		err = derr // as in layer
 	}
 	return err
 }

@@ -25,6 +25,20 @@ import (
 // takes some hundred milliseconds; a busy engine takes longer.
 const patience = time.Minute
 
+// hearing is how long a request that makes something is listened to when nobody wants it any more.
+const hearing = 10 * time.Second
+
+// outlasting is for a request that makes something in the engine, which goes on making it when the
+// one who asked has gone: we stay to hear of it, so as to take it away.
+func outlasting(ctx context.Context) (context.Context, context.CancelFunc) {
+	lasting, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
+	stop := context.AfterFunc(ctx, func() { time.AfterFunc(hearing, cancel) })
+	return lasting, func() {
+		stop()
+		cancel()
+	}
+}
+
 // start is a bottle being made.
 type start struct {
 	backend  *Backend
@@ -71,9 +85,6 @@ func (b *Backend) Start(ctx context.Context, spec backend.Spec, progress func(st
 	}
 	s.undo.Add(s.engine.Close)
 	s.info = s.engine.Info()
-	if s.cork, err = b.corkFor(s.info.Arch); err != nil {
-		return nil, err
-	}
 	for _, step := range []func(context.Context) error{s.chooseRuntime, s.makeImage, s.hold, s.build, s.attach, s.run} {
 		if err := step(ctx); err != nil {
 			return nil, err
@@ -105,9 +116,13 @@ func (s *start) build(ctx context.Context) error {
 // hostKernels are runtimes whose containers run on the kernel of the engine's host.
 var hostKernels = []string{"runc", "crun", "io.containerd.runc.v2"}
 
-// chooseRuntime settles what runs the container, and with it who its processes are.
+// chooseRuntime settles what runs the container, and with it who its processes are and which program
+// is its first.
 func (s *start) chooseRuntime(context.Context) (err error) {
 	s.shape = shape{spec: s.spec, engine: s.info, labels: labelsOf(s.spec.ID)}
+	if s.cork, err = s.backend.corkFor(s.info.Arch); err != nil {
+		return err
+	}
 	s.shape.runtime, err = s.info.PickRuntime(s.spec.System.Runtime)
 	s.who = identityFor(s.spec.ID, s.info, s.hostKernel(), os.Geteuid(), os.Getegid())
 	return err
@@ -242,7 +257,9 @@ func (s *start) create(ctx context.Context) error {
 		})
 	}
 	s.undo.Add(s.remove)
-	made, err := s.engine.API().ContainerCreate(ctx, client.ContainerCreateOptions{
+	making, heard := outlasting(ctx)
+	defer heard()
+	made, err := s.engine.API().ContainerCreate(making, client.ContainerCreateOptions{
 		Config: config, HostConfig: host, Name: containerName(s.spec.ID),
 	})
 	if errdefs.IsConflict(err) {

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"syscall"
 
@@ -33,6 +34,8 @@ func Owner(path string) (uid, gid int, err error) {
 // open file of it. exe is a program to start for a moment, since only a process can make one; it
 // is killed before it has run. The caller closes the file.
 func Users(exe *os.File, diskUID, diskGID, uid, gid int) (*os.File, error) {
+	runtime.LockOSThread() // the process dies with the thread that started it
+	defer runtime.UnlockOSThread()
 	p, err := spawn.StartMapped("/proc/self/fd/3", []string{"claude-bottle", backend.CorkCommand}, &os.ProcAttr{
 		Env:   []string{},
 		Files: []*os.File{nil, nil, nil, exe},

@@ -22,9 +22,12 @@ const (
 	// meterRest is the least time from the end of one walk to the next, as a multiple of how long
 	// the walk took: a large folder must not keep a processor busy.
 	meterRest = 10
-	// meterFull is how often the folders are walked in any case: what others free on the same
-	// file system can hide what the bottle takes.
-	meterFull = time.Minute
+	// The folders are walked in any case, since what others free on the same file system can hide
+	// what the bottle takes, and a kernel of a runtime's own may write late: after meterSoon, later
+	// where that would keep a processor more than a hundredth busy, at the latest after meterLate.
+	meterSoon = 10 * time.Second
+	meterIdle = 100
+	meterLate = time.Minute
 	// maxWalked bounds a walk. A bottle with more files than this is over its limit.
 	maxWalked = 2_000_000
 )
@@ -39,15 +42,16 @@ func Watch(ctx context.Context, folders []string, limit int64) error {
 		taken = int64(-1) // by the last walk; none was made yet
 		then  int64       // what the file systems had in use at that time
 		last  time.Time
-		rest  time.Duration
+		took  time.Duration
 		first = inUse(folders)
 		base  int64 // what the first walk found
 	)
 	for {
 		used := inUse(folders)
-		due := taken < 0 || time.Since(last) > meterFull ||
-			used-then > (limit-taken)/4 // no walk can find more than that grew
-		if due && time.Since(last) >= rest {
+		change := used - then // by the bottle, or by others and the bottle behind them
+		due := taken < 0 || max(change, -change) > (limit-taken)/4 ||
+			time.Since(last) > min(max(meterSoon, meterIdle*took), meterLate)
+		if due && time.Since(last) >= meterRest*took {
 			began := time.Now()
 			n, hidden, err := takenBy(ctx, folders)
 			if taken < 0 {
@@ -66,7 +70,7 @@ func Watch(ctx context.Context, folders []string, limit int64) error {
 				return fmt.Errorf("the bottle's folders take %d MiB, over the disk limit of %d MiB", n>>20, limit>>20)
 			}
 			taken, then, last = n, used, time.Now()
-			rest = meterRest * last.Sub(began)
+			took = last.Sub(began)
 		}
 		select {
 		case <-ticks.C:
