@@ -34,7 +34,7 @@ const (
 
 // Watch returns an error for the operator once the folders together take more than limit
 // bytes, or nil when ctx ends. It is a meter, not a quota: an agent can overshoot by what it
-// writes within about a second.
+// writes within about a second, or until the next walk where others free as much meanwhile.
 func Watch(ctx context.Context, folders []string, limit int64) error {
 	ticks := time.NewTicker(meterTick)
 	defer ticks.Stop()
