@@ -105,7 +105,8 @@ func (d *daemon) start() error {
 	d.cmd = d.command()
 	d.cmd.Stdout, d.cmd.Stderr = out, out
 	d.cmd.Dir = d.dir // where Podman's helpers leave notes
-	d.cmd.Env = append(append(os.Environ(), "PATH="+os.Getenv("PATH")+":/usr/sbin:/sbin"), d.cmd.Env...)
+	// Where containerd writes its stacks when it was slow to end.
+	d.cmd.Env = append(append(os.Environ(), "PATH="+os.Getenv("PATH")+":/usr/sbin:/sbin", "TMPDIR="+d.dir), d.cmd.Env...)
 	d.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
 	d.done = make(chan struct{})
 	started := make(chan error, 1)
