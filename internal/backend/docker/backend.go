@@ -118,17 +118,28 @@ func (b *Backend) Remove(ctx context.Context, id bottle.ID) error {
 		return fmt.Errorf("remove what is left of %s: %w", id, err)
 	}
 	defer e.Close() // nothing is under way any more
-	things, err := find(ctx, e.API(), id)
-	if err != nil {
-		return err
-	}
-	for _, t := range things { // containers come before volumes and images, which they use
-		if err := t.remove(ctx); err != nil {
-			return fmt.Errorf("remove what is left of %s: %s: %w", id, t.what, explain(err))
+	for quiet := time.Now(); ; time.Sleep(50 * time.Millisecond) {
+		things, err := find(ctx, e.API(), id)
+		if err != nil {
+			return err
+		}
+		for _, t := range things { // containers come before volumes and images, which they use
+			if err := t.remove(ctx); err != nil {
+				return fmt.Errorf("remove what is left of %s: %s: %w", id, t.what, explain(err))
+			}
+			if t.stage {
+				quiet = time.Now().Add(settling)
+			}
+		}
+		if time.Now().After(quiet) {
+			return nil
 		}
 	}
-	return nil
 }
+
+// settling is how long an engine may still make the image that a client who is gone asked it to make
+// of a container.
+const settling = 2 * time.Second
 
 // thing is something of ours in an engine.
 type thing struct {
@@ -137,6 +148,7 @@ type thing struct {
 	made    time.Time
 	running bool
 	brings  bool
+	stage   bool // an image may be in the making of it
 	remove  func(context.Context) error
 }
 
@@ -165,7 +177,7 @@ func find(ctx context.Context, api client.APIClient, only bottle.ID) ([]thing, e
 			continue // somebody's container of an image that has our labels
 		}
 		add(c.Labels, thing{
-			what: "container " + name, made: time.Unix(c.Created, 0), running: c.State == container.StateRunning, brings: c.Labels[labelCarried] != "" && ours(c.Labels),
+			what: "container " + name, made: time.Unix(c.Created, 0), stage: strings.HasSuffix(name, stageSuffix), running: c.State == container.StateRunning, brings: c.Labels[labelCarried] != "" && ours(c.Labels),
 			remove: func(ctx context.Context) error { return removeOrphan(ctx, api, c.ID, c.Labels) },
 		})
 	}

@@ -47,8 +47,10 @@ const (
 // containerName names the container of a bottle, so that an id can't be taken twice.
 func containerName(id bottle.ID) string { return "claude-bottle-" + id.String() }
 
+const stageSuffix = "-stage"
+
 // stageName names the container that a bottle's layer is made in.
-func stageName(id bottle.ID) string { return containerName(id) + "-stage" }
+func stageName(id bottle.ID) string { return containerName(id) + stageSuffix }
 
 // labelsOf are the labels of a bottle's container. All of ours are there, empty where there is
 // nothing to say: an engine adds the image's to those that aren't, and an image may be anybody's.
