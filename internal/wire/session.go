@@ -9,17 +9,24 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"sync"
 	"time"
 )
 
 // Errors a Session ends with, besides those wrapping ErrProtocol.
 var (
-	// ErrClosed: Close was called on this side.
-	ErrClosed = errors.New("the wire was closed here")
+	// ErrClosed: Close was called on this side. To who serves what the wire carries it is net.ErrClosed.
+	ErrClosed error = closedError{}
 	// ErrGone: the other side closed the wire or died.
 	ErrGone = errors.New("the other side of the wire is gone")
 )
+
+type closedError struct{}
+
+func (closedError) Error() string { return "the wire was closed here" }
+
+func (closedError) Is(target error) bool { return target == net.ErrClosed }
 
 // lastWords is how long the reader may go on after writing has failed.
 const lastWords = time.Second
