@@ -24,7 +24,7 @@ func TestFactsSayWhetherAnEngineIsThere(t *testing.T) {
 	socket := filepath.Join(dir, "s")
 	l, err := net.Listen("unix", socket)
 	if err != nil {
-		t.Skip("the folder's name is too long for a socket: ", err)
+		t.Fatal(err) // too long a TMPDIR among others
 	}
 	t.Cleanup(func() { _ = l.Close() })
 	for name, c := range map[string]struct {
