@@ -22,10 +22,12 @@ type shape struct {
 	setup   setup
 	image   string // id
 	runtime string // empty is the engine's default
-	mounts  []mount.Mount
-	volumes []string // folders that the image declares to be volumes
-	labels  map[string]string
-	engine  engine.Info
+	// ownKernel: the runtime's containers run on a kernel of their own, not on the host's.
+	ownKernel bool
+	mounts    []mount.Mount
+	volumes   []string // folders that the image declares to be volumes
+	labels    map[string]string
+	engine    engine.Info
 }
 
 // setupRights are the capabilities cork starts with: to make routes and listeners in the container's
@@ -160,6 +162,14 @@ func (s shape) temporary() map[string]string {
 // corkSlack is how many processes a container may have beside the agent's: cork's threads.
 const corkSlack = 64
 
+// A runtime with a kernel of its own counts the agent's processes itself, exactly. On the host it needs
+// threads for each of them and for itself, and dies when it gets none (gVisor's systrap was seen
+// to take 2.1 for each, and some 25 for itself): the control group is there for its escape alone.
+const (
+	kernelTasks = 4
+	kernelSlack = 256
+)
+
 // resources are the limits of control groups. Limits of a process are cork's to set: engines differ
 // in what they take.
 func (s shape) resources() (r container.Resources) {
@@ -172,6 +182,9 @@ func (s shape) resources() (r container.Resources) {
 	}
 	if l.PIDs > 0 && s.engine.PIDs {
 		n := l.PIDs + corkSlack
+		if s.ownKernel {
+			n = l.PIDs*kernelTasks + kernelSlack
+		}
 		r.PidsLimit = &n
 	}
 	if l.CPUs > 0 && s.engine.CPU {

@@ -44,7 +44,7 @@ func configs(t *testing.T, s shape) (*container.Config, *container.HostConfig) {
 
 func podman(s *shape)   { s.engine.Kind = engine.Podman }
 func stdioed(s *shape)  { s.setup.Socket = "" }
-func byGVisor(s *shape) { s.runtime = gvisor }
+func byGVisor(s *shape) { s.runtime, s.ownKernel = gvisor, true }
 func carriedTo(s *shape) {
 	s.setup.Own = s.setup.Writable
 	stdioed(s)
@@ -185,6 +185,10 @@ func TestLimitsAreKeptOrSaidNotToBe(t *testing.T) {
 		if !slices.Equal(by, c.by) || !slices.EqualFunc(notes, c.notes, strings.Contains) {
 			t.Errorf("%s: kept by %q, notes %q", c.name, by, notes)
 		}
+	}
+	gvisors := aShape(t, byGVisor, func(s *shape) { s.spec.Limits = all })
+	if _, h := configs(t, gvisors); h.PidsLimit == nil || *h.PidsLimit != 200*kernelTasks+kernelSlack {
+		t.Errorf("on gVisor: %v processes on the host", h.PidsLimit)
 	}
 	if _, notes := aShape(t, byGVisor).enforced(); !slices.ContainsFunc(notes, func(n string) bool { return strings.Contains(n, "tmp files") }) {
 		t.Errorf("on gVisor: %q", notes)

@@ -26,10 +26,10 @@ type identity struct {
 // identityFor chooses: the operator's own ids where ids in the container mean the same on this host,
 // unless those are root's; else ids that own nothing. Under a kernel that is not the host's, root's
 // folders can't be shown under other ids: it is the runtime, as root, that makes the files there.
-func identityFor(id bottle.ID, i engine.Info, hostKernel bool, uid, gid int) identity {
+func identityFor(id bottle.ID, i engine.Info, ownKernel bool, uid, gid int) identity {
 	base := backend.HostIDs(id)
 	switch {
-	case i.SharesUsers && uid == 0 && !hostKernel:
+	case i.SharesUsers && uid == 0 && ownKernel:
 		return elsewhere(id)
 	case i.SharesUsers && uid != 0:
 		if gid == 0 {

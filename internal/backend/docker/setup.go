@@ -17,7 +17,7 @@ type setup struct {
 	AgentUID int `json:"agent_uid"`
 	AgentGID int `json:"agent_gid"`
 	// PIDs is the agent's limit of processes where it can be kept per user; 0 where the control
-	// group alone keeps it, because the operator has other processes under the same id.
+	// group alone keeps it, because the operator has other processes under the same id of the same kernel.
 	PIDs uint64 `json:"pids,omitempty"`
 	// Disk bounds a single file, in bytes; 0 is no limit.
 	Disk uint64 `json:"disk,omitempty"`

@@ -124,11 +124,10 @@ func (s *start) chooseRuntime(context.Context) (err error) {
 		return err
 	}
 	s.shape.runtime, err = s.info.PickRuntime(s.spec.System.Runtime)
-	s.who = identityFor(s.spec.ID, s.info, s.hostKernel(), os.Geteuid(), os.Getegid())
+	s.shape.ownKernel = !slices.Contains(hostKernels, s.runtime())
+	s.who = identityFor(s.spec.ID, s.info, s.shape.ownKernel, os.Geteuid(), os.Getegid())
 	return err
 }
-
-func (s *start) hostKernel() bool { return slices.Contains(hostKernels, s.runtime()) }
 
 // makeImage turns what the bottle's system is made from into an image.
 func (s *start) makeImage(ctx context.Context) error {
@@ -196,7 +195,7 @@ func removeOwn(own string) error {
 
 // socketWire reports whether the wire goes over a unix socket: it must be this very kernel that runs
 // the container, not one of the runtime's own.
-func (s *start) socketWire() bool { return s.who.shared && !s.backend.stdio && s.hostKernel() }
+func (s *start) socketWire() bool { return s.who.shared && !s.backend.stdio && !s.shape.ownKernel }
 
 // layOut makes the folders and files of the bottle ready, and says what cork is to do.
 func (s *start) layOut(ctx context.Context) (err error) {
@@ -204,7 +203,7 @@ func (s *start) layOut(ctx context.Context) (err error) {
 		CorkUID: s.who.cork, AgentUID: s.who.agentUID, AgentGID: s.who.agentGID,
 		Disk: uint64(max(s.spec.Limits.Disk, 0)),
 	}
-	if s.who.own {
+	if s.who.own || s.shape.ownKernel {
 		s.shape.setup.PIDs = uint64(max(s.spec.Limits.PIDs, 0))
 	}
 	if s.socketWire() {
