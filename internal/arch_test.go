@@ -21,11 +21,12 @@ var layers = [][]string{
 	{"launch", "terminal"},
 	{"warden"},
 	{"backend/all"},
-	{"backend/native", "backend/backendtest", "backend/docker"},
+	{"backend/native", "backend/backendtest", "backend/docker", "backend/smolmachines"},
+	{"backend/guest", "backend/jail", "backend/carry"},
 	{"selftest", "plan"},
 	{"provider", "image", "session", "workspace", "standin", "vault", "state", "egress", "cork", "manifest"},
 	{"backend", "audit"},
-	{"wire", "progress", "spawn", "policy", "engine"},
+	{"wire", "progress", "spawn", "policy", "engine", "smolvm"},
 	{"bottle", "secret", "inert", "archive"},
 }
 
@@ -134,7 +135,7 @@ func TestOnlyTheRegistryKnowsDrivers(t *testing.T) {
 	for name, p := range list(t, "linux") {
 		for _, imp := range p.Imports {
 			driver, ok := strings.CutPrefix(imp, module+"backend/")
-			if !ok || slices.Contains([]string{"all", "backendtest", "idmap", "meter"}, driver) || strings.HasPrefix(name, "backend/"+strings.SplitN(driver, "/", 2)[0]) {
+			if !ok || slices.Contains([]string{"all", "backendtest", "carry", "guest", "idmap", "jail", "meter"}, driver) || strings.HasPrefix(name, "backend/"+strings.SplitN(driver, "/", 2)[0]) {
 				continue
 			}
 			if name != "backend/all" {

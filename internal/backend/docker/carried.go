@@ -2,15 +2,12 @@ package docker
 
 import (
 	"archive/tar"
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 
@@ -18,9 +15,7 @@ import (
 	"github.com/moby/moby/api/types/mount"
 	"github.com/moby/moby/client"
 
-	"github.com/claude-bottle/claude-bottle/internal/archive"
-	"github.com/claude-bottle/claude-bottle/internal/backend"
-	"github.com/claude-bottle/claude-bottle/internal/state"
+	"github.com/claude-bottle/claude-bottle/internal/backend/carry"
 	"github.com/claude-bottle/claude-bottle/internal/workspace"
 )
 
@@ -141,13 +136,13 @@ func (f *carriedFolders) layer(ctx context.Context) (err error) {
 func (f *carriedFolders) pack(ctx context.Context, w io.Writer) error {
 	s := f.start
 	tw := tar.NewWriter(w)
-	err := addFile(tw, s.cork, corkPath, 0o755)
+	err := carry.File(tw, s.cork, corkPath, 0o755)
 	for _, file := range s.files() {
 		if err == nil {
 			err = f.outside(file.Path)
 		}
 		if err == nil {
-			err = add(tw, file.Path, int64(file.Mode.Perm()), int64(len(file.Data)), bytes.NewReader(file.Data))
+			err = carry.Bytes(tw, file.Path, file.Mode, file.Data)
 		}
 	}
 	for _, m := range s.spec.Mounts {
@@ -155,7 +150,7 @@ func (f *carriedFolders) pack(ctx context.Context, w io.Writer) error {
 			continue
 		}
 		if err = f.outside(m.Target); err == nil {
-			err = addTree(ctx, tw, m)
+			err = carry.Tree(ctx, tw, m.Source, m.Target)
 		}
 	}
 	return errors.Join(err, tw.Close())
@@ -175,56 +170,6 @@ func (f *carriedFolders) outside(target string) error {
 		}
 	}
 	return nil
-}
-
-func add(tw *tar.Writer, at string, mode, size int64, content io.Reader) error {
-	h := &tar.Header{Typeflag: tar.TypeReg, Name: strings.TrimPrefix(at, "/"), Mode: mode, Size: size}
-	if err := tw.WriteHeader(h); err != nil {
-		return err
-	}
-	_, err := io.Copy(tw, content)
-	return err
-}
-
-func addFile(tw *tar.Writer, source, at string, mode int64) error {
-	file, err := os.Open(source)
-	if err != nil {
-		return err
-	}
-	defer file.Close() // only read
-	st, err := file.Stat()
-	if err != nil {
-		return err
-	}
-	return add(tw, at, mode, st.Size(), io.LimitReader(file, st.Size()))
-}
-
-// addTree adds a folder or file of the host at its place.
-func addTree(ctx context.Context, tw *tar.Writer, m backend.Mount) error {
-	st, err := os.Stat(m.Source)
-	if err != nil {
-		return err
-	}
-	if !st.IsDir() {
-		return addFile(tw, m.Source, m.Target, int64(st.Mode().Perm()))
-	}
-	r, w := io.Pipe()
-	done := make(chan error, 1)
-	go func() {
-		_, err := workspace.Tar(ctx, m.Source, w, nil)
-		_ = w.CloseWithError(err) // never fails
-		done <- err
-	}()
-	at := strings.TrimPrefix(m.Target, "/")
-	err = tw.WriteHeader(&tar.Header{Typeflag: tar.TypeDir, Name: at + "/", Mode: 0o755})
-	if err == nil {
-		err = archive.Graft(tw, tar.NewReader(r), at, nil)
-	}
-	_ = r.CloseWithError(io.ErrClosedPipe) // ends the reading of the tree when writing failed
-	if terr := <-done; err == nil {
-		err = terr
-	}
-	return err
 }
 
 // fill puts what the folders hold into the volumes, as the agent's.
@@ -252,8 +197,8 @@ func (f *carriedFolders) copyIn(ctx context.Context, v carried) error {
 			_ = w.CloseWithError(err) // never fails
 			inner <- err
 		}()
-		err := owned(pw, tar.NewReader(r), f.start.who)
-		_ = r.CloseWithError(io.ErrClosedPipe) // as in addTree
+		err := carry.Owned(pw, tar.NewReader(r), f.start.who.agentUID, f.start.who.agentGID)
+		_ = r.CloseWithError(io.ErrClosedPipe) // ends the reading of the tree when writing failed
 		err = errors.Join(err, <-inner)
 		_ = pw.CloseWithError(err) // never fails
 		done <- err
@@ -264,15 +209,6 @@ func (f *carriedFolders) copyIn(ctx context.Context, v carried) error {
 		err = derr // as in layer
 	}
 	return err
-}
-
-// owned copies a tar with every entry given to the agent.
-func owned(w io.Writer, tr *tar.Reader, who identity) error {
-	tw := tar.NewWriter(w)
-	err := archive.Graft(tw, tr, "", func(h *tar.Header) {
-		h.Uid, h.Gid, h.Format = who.agentUID, who.agentGID, tar.FormatPAX
-	})
-	return errors.Join(err, tw.Close())
 }
 
 // settle copies out what the agent left and removes the volumes.
@@ -292,66 +228,15 @@ func bringBack(ctx context.Context, api client.APIClient, id string, volumes []c
 	return errors.Join(errs...)
 }
 
-func copyOut(ctx context.Context, api client.APIClient, id string, v carried) (err error) {
-	if _, err := os.Lstat(v.Source); errors.Is(err, os.ErrNotExist) {
-		return nil // its bottle was removed: nobody waits for it
+func copyOut(ctx context.Context, api client.APIClient, id string, v carried) error {
+	if !carry.Awaited(v.Source) {
+		return nil
 	}
-	fresh, err := os.MkdirTemp(filepath.Dir(v.Source), ".coming-"+filepath.Base(v.Source)+"-")
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, state.RemoveTree(fresh)) }()
 	// What lies in it: engines differ in how they name the folder itself.
 	from, err := api.CopyFromContainer(ctx, id, client.CopyFromContainerOptions{SourcePath: v.Target + "/."})
 	if err != nil {
 		return explain(err)
 	}
 	defer from.Content.Close() // read to its end, or useless
-	if _, err := archive.Unpack(from.Content, fresh, archive.Options{PassOver: true}); err != nil {
-		return err
-	}
-	return replace(v.Source, fresh)
-}
-
-// replace makes dir hold what fresh does. The folder itself stays: somebody may have it open.
-func replace(dir, fresh string) error {
-	old, err := os.ReadDir(dir)
-	if err != nil {
-		return err
-	}
-	for _, e := range old {
-		if err := state.RemoveTree(filepath.Join(dir, e.Name())); err != nil {
-			return err
-		}
-	}
-	entries, err := os.ReadDir(fresh)
-	if err != nil {
-		return err
-	}
-	for _, e := range entries {
-		if err := move(filepath.Join(fresh, e.Name()), filepath.Join(dir, e.Name())); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// move renames a file or folder. A folder that forbids to write in it can't go to another parent,
-// so it allows it for that moment.
-func move(from, to string) error {
-	err := os.Rename(from, to)
-	if !errors.Is(err, fs.ErrPermission) {
-		return err
-	}
-	st, serr := os.Lstat(from)
-	if serr != nil || !st.IsDir() {
-		return err
-	}
-	if err := os.Chmod(from, 0o700); err != nil {
-		return err
-	}
-	if err := os.Rename(from, to); err != nil {
-		return err
-	}
-	return os.Chmod(to, st.Mode().Perm())
+	return carry.Home(v.Source, from.Content)
 }

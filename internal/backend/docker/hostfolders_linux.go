@@ -15,6 +15,7 @@ import (
 	"github.com/moby/moby/api/types/mount"
 
 	"github.com/claude-bottle/claude-bottle/internal/backend"
+	"github.com/claude-bottle/claude-bottle/internal/backend/guest"
 	"github.com/claude-bottle/claude-bottle/internal/backend/meter"
 	"github.com/claude-bottle/claude-bottle/internal/cork/netjail"
 	"github.com/claude-bottle/claude-bottle/internal/engine"
@@ -116,7 +117,7 @@ func (s *start) listen() (err error) {
 }
 
 // meetSocket waits for cork at the socket, and takes the ways out with its report.
-func (s *start) meetSocket(ctx context.Context, b *Bottle) (r report, err error) {
+func (s *start) meetSocket(ctx context.Context, b *Bottle) (r guest.Report, err error) {
 	words := make(chan struct{})
 	go func() { // ends with the container or the attached stream; the undo stack closes that
 		defer close(words)

@@ -7,6 +7,7 @@ import (
 	"errors"
 
 	"github.com/claude-bottle/claude-bottle/internal/backend"
+	"github.com/claude-bottle/claude-bottle/internal/backend/guest"
 	"github.com/claude-bottle/claude-bottle/internal/bottle"
 )
 
@@ -17,7 +18,9 @@ var errNotLocal = errors.New("no engine's Linux is this host")
 
 func (s *start) listen() error { return errNotLocal }
 
-func (s *start) meetSocket(context.Context, *Bottle) (report, error) { return report{}, errNotLocal }
+func (s *start) meetSocket(context.Context, *Bottle) (guest.Report, error) {
+	return guest.Report{}, errNotLocal
+}
 
 // lentMounts finds none: nothing is lent here.
 func lentMounts() (map[bottle.ID][]string, error) { return nil, nil }

@@ -16,6 +16,7 @@ import (
 	"github.com/moby/moby/client"
 
 	"github.com/claude-bottle/claude-bottle/internal/backend"
+	"github.com/claude-bottle/claude-bottle/internal/backend/guest"
 	"github.com/claude-bottle/claude-bottle/internal/engine"
 	"github.com/claude-bottle/claude-bottle/internal/spawn"
 	"github.com/claude-bottle/claude-bottle/internal/wire"
@@ -317,7 +318,7 @@ func (s *start) run(ctx context.Context) error {
 // meet takes cork's report and makes the bottle of it.
 func (s *start) meet(ctx context.Context) (backend.Bottle, error) {
 	b := &Bottle{Life: backend.NewLife(), start: s}
-	var r report
+	var r guest.Report
 	var err error
 	if s.listener != nil {
 		r, err = s.meetSocket(ctx, b)
@@ -349,10 +350,10 @@ func (s *start) explainSilence(err error) error {
 }
 
 // meetStdio takes the report from the container's output, and then the wire.
-func (s *start) meetStdio(ctx context.Context, b *Bottle) (r report, err error) {
+func (s *start) meetStdio(ctx context.Context, b *Bottle) (r guest.Report, err error) {
 	stop := context.AfterFunc(ctx, func() { _ = s.attached.Close() })
 	timer := time.AfterFunc(patience, func() { _ = s.attached.Close() })
-	r, err = receiveReport(s.attached)
+	r, err = guest.Receive(s.attached)
 	timer.Stop()
 	if !stop() && err == nil {
 		err = context.Cause(ctx)
@@ -367,7 +368,7 @@ func (s *start) meetStdio(ctx context.Context, b *Bottle) (r report, err error) 
 }
 
 // report is the evidence of what was reached.
-func (s *start) report(r report) backend.Report {
+func (s *start) report(r guest.Report) backend.Report {
 	by, notes := s.shape.enforced()
 	out := backend.Report{
 		Backend: Name, Namespaces: []string{"mount", "pid", "net", "ipc", "uts"},

@@ -11,7 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/claude-bottle/claude-bottle/internal/backend"
-	"github.com/claude-bottle/claude-bottle/internal/backend/native/jail"
+	"github.com/claude-bottle/claude-bottle/internal/backend/jail"
 	"github.com/claude-bottle/claude-bottle/internal/cork"
 	"github.com/claude-bottle/claude-bottle/internal/cork/confine"
 	"github.com/claude-bottle/claude-bottle/internal/cork/netjail"

@@ -6,7 +6,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/claude-bottle/claude-bottle/internal/backend/idmap"
-	"github.com/claude-bottle/claude-bottle/internal/backend/native/jail"
+	"github.com/claude-bottle/claude-bottle/internal/backend/jail"
 )
 
 // opened is what openMounts comes back with.

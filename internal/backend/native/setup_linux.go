@@ -8,7 +8,7 @@ import (
 	"strings"
 
 	"github.com/claude-bottle/claude-bottle/internal/backend"
-	"github.com/claude-bottle/claude-bottle/internal/backend/native/jail"
+	"github.com/claude-bottle/claude-bottle/internal/backend/jail"
 	"github.com/claude-bottle/claude-bottle/internal/wire"
 )
 

@@ -13,8 +13,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/claude-bottle/claude-bottle/internal/backend"
+	"github.com/claude-bottle/claude-bottle/internal/backend/jail"
 	"github.com/claude-bottle/claude-bottle/internal/backend/native/cgroup"
-	"github.com/claude-bottle/claude-bottle/internal/backend/native/jail"
 	"github.com/claude-bottle/claude-bottle/internal/cork/netjail"
 	"github.com/claude-bottle/claude-bottle/internal/spawn"
 	"github.com/claude-bottle/claude-bottle/internal/wire"

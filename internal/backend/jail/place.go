@@ -146,7 +146,10 @@ func (b *builder) folder(dir string) (fd int, release func(), err error) {
 	if fd, ok := b.kept[dir]; ok {
 		return fd, func() {}, nil
 	}
-	fd, err = b.place(dir, true)
+	fd, err = b.existing(dir)
+	if err != nil {
+		fd, err = b.place(dir, true)
+	}
 	if err != nil {
 		return -1, nil, err
 	}
@@ -155,6 +158,17 @@ func (b *builder) folder(dir string) (fd int, release func(), err error) {
 		return fd, func() {}, nil
 	}
 	return fd, func() { _ = unix.Close(fd) }, nil // O_PATH
+}
+
+// existing opens a folder of a system of its own, in which folders may be links to others: nothing of
+// the agent's has ever run in it. A path through them never leaves it.
+func (b *builder) existing(dir string) (int, error) {
+	if !b.spec.Whole {
+		return -1, unix.ENOENT
+	}
+	return unix.Openat2(int(b.root), dir, &unix.OpenHow{
+		Flags: unix.O_PATH | unix.O_DIRECTORY | unix.O_CLOEXEC, Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS,
+	})
 }
 
 // symlink makes a link in the jail's root, with the folders on the way to it.

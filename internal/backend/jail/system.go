@@ -13,6 +13,9 @@ import (
 // system shows the host's programs, read-only. Folders that are links into /usr on the host are
 // the same links in the bottle.
 func (b *builder) system() error {
+	if b.spec.Whole {
+		return b.cover()
+	}
 	for _, dir := range []string{"/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/nix"} {
 		if err := b.mirror(dir); err != nil {
 			return err
@@ -38,6 +41,29 @@ func (b *builder) system() error {
 			continue
 		}
 		if err := b.mirror(path.Join("/opt", e.Name())); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// cover puts empty folders where a system of its own has what is the kernel's: what is mounted there
+// later is all there is.
+func (b *builder) cover() error {
+	for dir, attrs := range map[string]int{
+		"/dev": unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NOEXEC,
+		"/sys": frozen | unix.MOUNT_ATTR_NOEXEC,
+	} {
+		t, err := filesystem("tmpfs", attrs, [2]string{"mode", "0755"}, [2]string{"nr_inodes", "1024"})
+		if err == nil {
+			err = b.attach(t, dir)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	for _, dir := range []string{"/opt", "/home"} {
+		if err := b.mkdir(dir); err != nil {
 			return err
 		}
 	}

@@ -1,4 +1,4 @@
-package docker
+package guest
 
 import (
 	"bytes"
@@ -18,17 +18,17 @@ func told(body string) string {
 
 func TestAReportIsReadAndNotAByteMore(t *testing.T) {
 	t.Parallel()
-	for _, r := range []report{
+	for _, r := range []Report{
 		{Landlock: 5},
 		{Failed: "mount: no such device\n\x00ü"},
 		{Landlock: 1, Narrow: true, Notes: []string{"one", "", strings.Repeat("long ", 10000)}},
 	} {
 		var sent bytes.Buffer
-		if err := sendReport(&sent, r); err != nil {
+		if err := r.Send(&sent); err != nil {
 			t.Fatal(err)
 		}
 		sent.WriteString("the wire")
-		got, err := receiveReport(iotest.OneByteReader(&sent))
+		got, err := Receive(iotest.OneByteReader(&sent))
 		if err != nil || !reflect.DeepEqual(got, r) {
 			t.Errorf("%+v, %v; want %+v", got, err, r)
 		}
@@ -57,12 +57,12 @@ func TestAReportThatIsNoneIsAnError(t *testing.T) {
 		"the greatest number":  {"\xff\xff\xff\xff", nil},
 	} {
 		r := strings.NewReader(c.sent)
-		if got, err := receiveReport(r); err == nil || c.is != nil && !errors.Is(err, c.is) {
+		if got, err := Receive(r); err == nil || c.is != nil && !errors.Is(err, c.is) {
 			t.Errorf("%s: %+v, %v", name, got, err)
 		}
 	}
 	most := told(`{"failed":"` + strings.Repeat("x", maxReport-len(`{"failed":""}`)) + `"}`)
-	if _, err := receiveReport(strings.NewReader(most)); err != nil {
+	if _, err := Receive(strings.NewReader(most)); err != nil {
 		t.Errorf("the longest one: %v", err)
 	}
 }
@@ -73,7 +73,7 @@ func FuzzReport(f *testing.F) {
 	f.Add([]byte("\xff\xff\xff\xff{}"))
 	f.Fuzz(func(t *testing.T, sent []byte) {
 		r := bytes.NewReader(sent)
-		got, err := receiveReport(r)
+		got, err := Receive(r)
 		if err != nil {
 			return
 		}
@@ -81,10 +81,10 @@ func FuzzReport(f *testing.F) {
 			t.Errorf("%d bytes of %q were read", read, sent)
 		}
 		var again bytes.Buffer
-		if err := sendReport(&again, got); err != nil {
+		if err := got.Send(&again); err != nil {
 			t.Fatal(err)
 		}
-		if back, err := receiveReport(&again); err == nil && !reflect.DeepEqual(back, got) {
+		if back, err := Receive(&again); err == nil && !reflect.DeepEqual(back, got) {
 			t.Errorf("%+v came back as %+v", got, back)
 		}
 	})

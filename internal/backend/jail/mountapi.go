@@ -38,7 +38,15 @@ func duplicate(f *os.File) (tree, error) {
 // clone copies the mount at path relative to dir, with everything mounted below it: in a user
 // namespace of our own the kernel refuses to uncover what lies under those.
 func clone(dir int, path string, attrs uint64) (tree, error) {
-	flags := uint(unix.OPEN_TREE_CLONE | unix.OPEN_TREE_CLOEXEC | unix.AT_RECURSIVE)
+	return copyTree(dir, path, attrs, unix.AT_RECURSIVE)
+}
+
+// alone copies the mount at path, without what is mounted below it.
+func alone(path string, attrs uint64) (tree, error) { return copyTree(unix.AT_FDCWD, path, attrs, 0) }
+
+func copyTree(dir int, path string, attrs uint64, flags uint) (tree, error) {
+	recursive := flags&unix.AT_RECURSIVE != 0
+	flags |= unix.OPEN_TREE_CLONE | unix.OPEN_TREE_CLOEXEC
 	if path == "" {
 		flags |= unix.AT_EMPTY_PATH
 	}
@@ -47,7 +55,7 @@ func clone(dir int, path string, attrs uint64) (tree, error) {
 		return -1, err
 	}
 	t := tree(fd)
-	if err := t.set(attrs, 0, true); err != nil {
+	if err := t.set(attrs, 0, recursive); err != nil {
 		t.drop()
 		return -1, err
 	}

@@ -31,8 +31,11 @@ var (
 // maxEtcFile bounds a copied file; the linker's cache is the largest.
 const maxEtcFile = 1 << 20
 
-// etc makes /etc.
+// etc makes /etc, of which a system of its own has its own.
 func (b *builder) etc() error {
+	if b.spec.Whole {
+		return b.accounts()
+	}
 	buf := make([]byte, maxEtcFile)
 	for _, name := range etcFiles {
 		if err := b.copyEtc(name, buf); err != nil {
@@ -53,6 +56,14 @@ func (b *builder) etc() error {
 			}
 		}
 	}
+	if err := b.accounts(); err != nil {
+		return err
+	}
+	return b.symlink("/proc/self/mounts", "/etc/mtab")
+}
+
+// accounts writes who there is.
+func (b *builder) accounts() error {
 	shell := "/bin/sh"
 	if _, err := os.Stat("/bin/bash"); err == nil {
 		shell = "/bin/bash"
@@ -62,7 +73,7 @@ func (b *builder) etc() error {
 			return err
 		}
 	}
-	return b.symlink("/proc/self/mounts", "/etc/mtab")
+	return nil
 }
 
 // copyEtc copies one file everybody on the host may read. A link into /usr stays a link. What is

@@ -1,12 +1,12 @@
 //go:build linux
 
-// Package jail builds the file system of a native bottle and moves the calling process into it:
-// the host's programs read-only, an /etc, /dev, /proc and /tmp of its own, and the mounts and
-// files of the bottle's Spec. Whatever is not named here is not there.
+// Package jail builds the file system of a bottle and moves the calling process into it:
+// the host's programs or a system of its own, read-only, an /etc, /dev, /proc and /tmp of its own, and
+// the mounts and files of the bottle's Spec. Of a host, whatever is not named here is not there.
 //
-// It runs in the bottle's first process, in new user, mount, pid, ipc and uts namespaces, before
-// anything of the agent exists. What it reads is the host's; nothing it writes is on the host,
-// but for the places mounts need inside writable ones.
+// It runs in the bottle's first process, in new mount, pid, ipc and uts namespaces, and on a host in a
+// new user namespace too, before anything of the agent exists. What it reads is the host's; nothing it
+// writes is on the host, but for the places mounts need inside writable ones.
 package jail
 
 import (
@@ -24,6 +24,10 @@ import (
 // Spec says what the jail is to hold. It is sent from the holder to cork as JSON.
 type Spec struct {
 	Hostname string
+	// Whole shows all of the root file system the process is in, which is then the bottle's own and
+	// nobody else's: files are written to it and places made in it before it becomes read-only.
+	// Else the programs of a host are shown, and nothing of it is written to.
+	Whole bool
 	// Mounts in the order they are put in place: parents before children.
 	Mounts []Mount
 	// Files are the bottle's own, their content one after the other in the blob given to Build.
@@ -130,7 +134,11 @@ func (b *builder) begin() (err error) {
 	if err != nil {
 		return err
 	}
-	b.root, err = filesystem("tmpfs", shown, [2]string{"mode", "0755"}, [2]string{"nr_inodes", "65536"})
+	if b.spec.Whole {
+		b.root, err = alone("/", shown)
+	} else {
+		b.root, err = filesystem("tmpfs", shown, [2]string{"mode", "0755"}, [2]string{"nr_inodes", "65536"})
+	}
 	return err
 }
 
