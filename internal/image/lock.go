@@ -13,10 +13,10 @@ import (
 // lockEvery is how often a lock that somebody else holds is tried again.
 const lockEvery = 100 * time.Millisecond
 
-// lock takes the file name, made when missing, for this process, and returns the release, which
+// Lock takes the file name, made when missing, for this process, and returns the release, which
 // removes the file: there is one for every key, and keys are many. It calls waiting once when
 // somebody else holds it. The kernel releases it when its holder dies.
-func lock(ctx context.Context, name string, waiting func()) (release func(), err error) {
+func Lock(ctx context.Context, name string, waiting func()) (release func(), err error) {
 	tick := time.NewTicker(lockEvery)
 	defer tick.Stop()
 	for {

@@ -38,7 +38,7 @@ func (m *maker) built(key, what string, build func(ctx context.Context, key stri
 		if !errors.Is(err, errNone) {
 			return img, err
 		}
-		release, err := lock(ctx, filepath.Join(m.o.Locks, key[:tagDigits]+".lock"), func() {
+		release, err := Lock(ctx, filepath.Join(m.o.Locks, key[:tagDigits]+".lock"), func() {
 			m.out.say(fmt.Sprintf("waiting for another launch that is building %s from %s", m.ref, what))
 		})
 		if err != nil {

@@ -202,20 +202,20 @@ func TestProgramsAreReadableByEverybody(t *testing.T) {
 func TestALockThatIsWaitedFor(t *testing.T) {
 	t.Parallel()
 	name := filepath.Join(t.TempDir(), "k.lock")
-	release, err := lock(t.Context(), name, nil)
+	release, err := Lock(t.Context(), name, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancelCause(t.Context())
 	stopped := errors.New("stopped")
-	if _, err := lock(ctx, name, func() { cancel(stopped) }); !errors.Is(err, stopped) {
+	if _, err := Lock(ctx, name, func() { cancel(stopped) }); !errors.Is(err, stopped) {
 		t.Errorf("got %v, want the cause", err)
 	}
 	// Everybody who waits gets it, one after the other, though the file goes each time.
 	held := make(chan func(), 1)
 	for range 4 {
 		go func() {
-			r, err := lock(t.Context(), name, nil)
+			r, err := Lock(t.Context(), name, nil)
 			if err != nil {
 				t.Error(err)
 			}
