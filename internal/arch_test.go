@@ -22,7 +22,7 @@ var layers = [][]string{
 	{"warden"},
 	{"backend/all"},
 	{"backend/native", "backend/backendtest", "backend/docker", "backend/smolmachines"},
-	{"backend/guest", "backend/jail", "backend/carry"},
+	{"backend/guest", "backend/jail", "backend/carry", "backend/system"},
 	{"selftest", "plan"},
 	{"provider", "image", "session", "workspace", "standin", "vault", "state", "egress", "cork", "manifest"},
 	{"backend", "audit"},
@@ -135,7 +135,7 @@ func TestOnlyTheRegistryKnowsDrivers(t *testing.T) {
 	for name, p := range list(t, "linux") {
 		for _, imp := range p.Imports {
 			driver, ok := strings.CutPrefix(imp, module+"backend/")
-			if !ok || slices.Contains([]string{"all", "backendtest", "carry", "guest", "idmap", "jail", "meter"}, driver) || strings.HasPrefix(name, "backend/"+strings.SplitN(driver, "/", 2)[0]) {
+			if !ok || slices.Contains([]string{"all", "backendtest", "carry", "guest", "idmap", "jail", "meter", "system"}, driver) || strings.HasPrefix(name, "backend/"+strings.SplitN(driver, "/", 2)[0]) {
 				continue
 			}
 			if name != "backend/all" {
