@@ -50,9 +50,15 @@ type Backend interface {
 
 // Describer is implemented by backends that stand on something that can be asked what it is.
 type Describer interface {
-	// Describe says in one line what the backend stands on: "Docker 28.1 (API 1.49), runtimes runc and
-	// runsc". The error says why it can't be used, and may have a hint.
-	Describe(ctx context.Context) (string, error)
+	// Describe says what the backend stands on. The error says why it can't be used, and may have a hint.
+	Describe(ctx context.Context) (Description, error)
+}
+
+// Description is what a backend stands on.
+type Description struct {
+	Text string // one line: "Docker 28.1 (API 1.49), runtimes runc and runsc"
+	// Doubt says why it may fail nevertheless, and Fix what to do about that; empty for none.
+	Doubt, Fix string
 }
 
 // Keeper is implemented by backends that keep things from one bottle to the next, such as images.
@@ -215,8 +221,12 @@ type Facts struct {
 	Fix string `json:"fix,omitempty"`
 	// OwnSystem is true when its bottles have a system of their own instead of the host's programs.
 	OwnSystem bool `json:"own_system,omitempty"`
+	// Runtimes is true when a bottle may insist on a container runtime.
+	Runtimes bool `json:"runtimes,omitempty"`
 	// At says where it is, when that is not here: a container engine's address.
 	At string `json:"at,omitempty"`
+	// Notes say what bottles there can't do or have, in words for the preflight.
+	Notes []string `json:"notes,omitempty"`
 	// Limits says for each limit whether it can be enforced: "memory", "pids", "cpus", "disk".
 	Limits map[string]Enforcement `json:"limits,omitempty"`
 }

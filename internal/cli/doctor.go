@@ -58,8 +58,8 @@ func (a *app) doctor(ctx context.Context, asJSON bool) error {
 
 // described is what a backend says of what it stands on.
 type described struct {
-	text string
-	err  error
+	backend.Description
+	err error
 }
 
 // describe asks the backends that are ready and can tell.
@@ -76,7 +76,7 @@ func (a *app) describe(ctx context.Context) map[string]described {
 	for _, b := range backends {
 		if d, ok := b.(backend.Describer); ok && ready[b.Name()] {
 			var d2 described
-			d2.text, d2.err = d.Describe(ctx)
+			d2.Description, d2.err = d.Describe(ctx)
 			out[b.Name()] = d2
 		}
 	}
@@ -98,7 +98,11 @@ func backendChecks(all []backend.Facts, asked map[string]described) []doctor.Che
 			out = append(out, doctor.Check{Name: name, Status: doctor.Warn, Detail: f.Why, Fix: f.Fix})
 			continue
 		}
-		out = append(out, doctor.Check{Name: name, Status: doctor.OK, Detail: cmp.Or(says.text, "ready")})
+		if says.Doubt != "" {
+			out = append(out, doctor.Check{Name: name, Status: doctor.Warn, Detail: says.Text + "; " + says.Doubt, Fix: says.Fix})
+		} else {
+			out = append(out, doctor.Check{Name: name, Status: doctor.OK, Detail: cmp.Or(says.Text, "ready")})
+		}
 		for _, limit := range []string{"memory", "pids", "cpus", "disk"} {
 			e, known := f.Limits[limit]
 			switch {

@@ -131,6 +131,8 @@ var wardenVariables = []string{
 	"NPM_CONFIG_REGISTRY", "npm_config_registry", "NPM_CONFIG_USERCONFIG", "npm_config_userconfig",
 	// Which container engine, and how it is reached.
 	"DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_CONFIG", "DOCKER_TLS", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH", "SSH_AUTH_SOCK",
+	// Which smolvm, and where its machines lie.
+	"CLAUDE_BOTTLE_SMOLVM", "CLAUDE_BOTTLE_SMOLVM_DATA", "XDG_DATA_HOME",
 }
 
 func (a *app) wardenEnv() []string {

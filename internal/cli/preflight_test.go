@@ -36,7 +36,7 @@ var testFacts = []backend.Facts{{
 
 // engineFacts are of a host with a container engine alone.
 var engineFacts = []backend.Facts{{
-	Name: "docker", Ready: true, OwnSystem: true, At: "unix:///var/run/docker.sock (default)",
+	Name: "docker", Ready: true, OwnSystem: true, Runtimes: true, At: "unix:///var/run/docker.sock (default)",
 	Limits: map[string]backend.Enforcement{"memory": {By: "engine"}, "pids": {By: "engine"}, "disk": {By: "meter"}},
 }}
 

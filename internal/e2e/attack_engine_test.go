@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"github.com/moby/moby/client"
+
+	"github.com/claude-bottle/claude-bottle/internal/smolvm/smolvmtest/setup"
 )
 
 func TestSelfTestInContainer(t *testing.T) {
@@ -28,6 +30,10 @@ func TestD01NoSecretInContainer(t *testing.T) {
 	h := newHome(t)
 	b := h.bottle(t)
 	b.works(t, "-via", "connect", "-H", "Authorization: Bearer "+placeholder(t, b), "https://llm.test/v1/d01inspected")
+	if machines() {
+		toldSmolvm(t, b.id)
+		return
+	}
 	c, err := containers.api.ContainerInspect(t.Context(), containerOf(b.id), client.ContainerInspectOptions{})
 	if err != nil {
 		t.Fatal(err)
@@ -60,5 +66,27 @@ func TestD01NoSecretInContainer(t *testing.T) {
 		if strings.HasSuffix(m.Source, ".sock") || m.RW && m.Type == "bind" && filepath.Dir(m.Source) != filepath.Join(b.dir, "docker") && filepath.Dir(m.Source) != b.dir {
 			t.Errorf("the container shows %+v", m)
 		}
+	}
+}
+
+// toldSmolvm checks everything that smolvm was ever started with: whoever lists processes sees it.
+func toldSmolvm(t *testing.T, id string) {
+	t.Helper()
+	calls, err := setup.Calls(binDir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mine := false
+	for _, c := range calls {
+		text := strings.Join(append(c.Argv, c.Env...), "\n")
+		mine = mine || strings.Contains(text, id)
+		for _, secret := range []string{tokenSecret, hostSecret, planted, "PRIVATE KEY", "E2E_", "_PROXY", "_proxy", "--net", "--volume"} {
+			if strings.Contains(text, secret) {
+				t.Errorf("smolvm was started with %s: %q", secret, c.Argv)
+			}
+		}
+	}
+	if !mine {
+		t.Errorf("benign twin: smolvm was never told of %s", id)
 	}
 }

@@ -218,7 +218,7 @@ func launchTime() time.Duration {
 	switch {
 	case containers == nil:
 		return 50 * time.Millisecond
-	case ownKernel():
+	case opaque():
 		return 1500 * time.Millisecond
 	}
 	return 500 * time.Millisecond

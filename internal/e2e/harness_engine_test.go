@@ -4,9 +4,11 @@ package e2e_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"strings"
 	"testing"
 	"time"
@@ -31,6 +33,8 @@ type kind struct {
 	// world's files, so that folders are shared and the wire is a unix socket. The others see none of
 	// them: everything is copied, and the wire is standard input and output.
 	within bool
+	// machines: the engine only has the image, bottles are machines of a stand-in of smolvm's.
+	machines bool
 }
 
 var kinds = []kind{
@@ -38,7 +42,15 @@ var kinds = []kind{
 	{name: "carried", variable: dockerVar, runtime: "runc"},
 	{name: "gvisor", variable: dockerVar, runtime: "runsc"},
 	{name: "podman", variable: podmanVar, within: true},
+	{name: "smolmachines", variable: dockerVar, machines: true},
 }
+
+// The stand-in of smolvm, and what is its alone. Its paths are short, since sockets lie there.
+const (
+	smolvmFile  = binDir + "/smolvm"
+	smolvmData  = binDir + "/sv"
+	smolvmCache = binDir + "/sv-cache"
+)
 
 const (
 	dockerVar = "CLAUDE_BOTTLE_TEST_DOCKER"
@@ -76,8 +88,8 @@ func chosenKind() (k kind, skip bool, err error) {
 			}
 			fmt.Println("e2e: skipped over " + name + ": " + why)
 			return k, true, nil
-		case k.within && os.Geteuid() != 0:
-			fmt.Println("e2e: skipped over " + name + ": an engine of our own needs root")
+		case (k.within || k.machines) && os.Geteuid() != 0:
+			fmt.Println("e2e: skipped over " + name + ": an engine of our own needs root, and so do guests")
 			return k, true, nil
 		}
 		return k, false, nil
@@ -131,8 +143,46 @@ func (e *engineInUse) close() (err error) {
 	return err
 }
 
-// labelled is everything in the engine that was made for a bottle.
-func (e *engineInUse) labelled() (map[string]bool, error) { return labelled(e.api) }
+// warm packs the image that all machines are made of: the first launch takes seconds, as no later one.
+func (e *engineInUse) warm() error {
+	if e == nil || !e.machines {
+		return nil
+	}
+	h, err := makeHome(nil)
+	if err != nil {
+		return err
+	}
+	err = errors.Join(h.write("agents/sh.md", "bottle: sh", ""), h.write("bottles/sh.md", "agent_provider: {template: shell}", ""))
+	if err == nil {
+		if r := h.call(context.Background(), "", "run", "sh", "--quiet", "--prompt", "true"); r.code != 0 {
+			err = fmt.Errorf("the first machine: %v", r)
+		}
+	}
+	return errors.Join(err, h.close())
+}
+
+// labelled is everything that was made for a bottle.
+func (e *engineInUse) labelled() (map[string]bool, error) {
+	all, err := labelled(e.api)
+	if !e.machines {
+		return all, err
+	}
+	cmd := exec.Command(smolvmFile, "machine", "ls", "--json")
+	cmd.Env = []string{"SMOLVM_DATA_DIR=" + smolvmData}
+	text, lerr := cmd.Output()
+	var list []struct{ Name, State string }
+	if lerr == nil {
+		lerr = json.Unmarshal(text, &list)
+	}
+	for _, m := range list {
+		all["machine "+m.Name+" ("+m.State+")"] = true
+	}
+	claims, _ := os.ReadDir(smolvmData + "/bottles") // not there is empty
+	for _, c := range claims {
+		all["claim on "+c.Name()] = true
+	}
+	return all, errors.Join(err, lerr)
+}
 
 func labelled(api *client.Client) (map[string]bool, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), callTime)
@@ -158,6 +208,12 @@ func labelled(api *client.Client) (map[string]bool, error) {
 func (e *engineInUse) settings() map[string]string {
 	if e == nil {
 		return nil
+	}
+	if e.machines {
+		return map[string]string{
+			"CLAUDE_BOTTLE_BACKEND": "smolmachines", "DOCKER_HOST": e.host, "CLAUDE_BOTTLE_IMAGE": os.Getenv(baseVar),
+			"CLAUDE_BOTTLE_SMOLVM": smolvmFile, "CLAUDE_BOTTLE_SMOLVM_DATA": smolvmData, "XDG_CACHE_HOME": smolvmCache,
+		}
 	}
 	return map[string]string{"CLAUDE_BOTTLE_BACKEND": "docker", "DOCKER_HOST": e.host, "CLAUDE_BOTTLE_IMAGE": os.Getenv(baseVar)}
 }
@@ -190,7 +246,7 @@ func containerOf(id string) string { return "claude-bottle-" + id }
 
 // corks are the first processes of a bottle: cork, or what stands for it on this host.
 func corks(id string, warden int) []process {
-	if containers == nil {
+	if containers == nil || machines() { // of which it is smolvm's command that runs cork
 		return children(warden)
 	}
 	p, err := containers.cork(id)
@@ -211,6 +267,12 @@ func onlyNative(t testing.TB, why string) {
 // ownKernel reports whether bottles run on a kernel of their own, of whose processes and calls the
 // host sees nothing.
 func ownKernel() bool { return containers != nil && containers.runtime == "runsc" }
+
+// machines reports whether bottles are machines, of whose processes the host sees nothing.
+func machines() bool { return containers != nil && containers.machines }
+
+// opaque reports whether the host sees none of the processes in a bottle.
+func opaque() bool { return ownKernel() || machines() }
 
 func podman() bool { return containers != nil && containers.variable == podmanVar }
 

@@ -96,6 +96,9 @@ func build(dir string) error {
 		{"claude-bottle-leaky", "-tags=leaktest", "../../cmd/claude-bottle"},
 		{"evil", "-ldflags=-s -w", "./evil"},
 	}
+	if k, _, err := chosenKind(); err == nil && k.machines {
+		targets = append(targets, []string{"smolvm", "../smolvm/smolvmtest/fake"})
+	}
 	errs := make([]error, len(targets))
 	for i, t := range targets {
 		all.Go(func() {
@@ -126,8 +129,10 @@ func runTests(m *testing.M) (code int, err error) {
 	if world, err = openWorld(); err != nil {
 		return 1, errors.Join(fmt.Errorf("the world outside: %w", err), containers.close())
 	}
-	code = m.Run()
-	err = closeShared()
+	if err = containers.warm(); err == nil {
+		code = m.Run()
+	}
+	err = errors.Join(err, closeShared())
 	err = errors.Join(err, world.verdict(), world.close(), containers.close())
 	return code, errors.Join(err, before.compare())
 }

@@ -112,6 +112,23 @@ func (p *person) presses(keys ...string) {
 	p.tmux(append([]string{"send-keys"}, keys...)...)
 }
 
+// insists presses a key until it shows. What answers it may show that for a moment only, which a busy
+// machine misses.
+func (p *person) insists(key, text string) {
+	p.t.Helper()
+	last := time.Time{}
+	p.until("it shows "+strconv.Quote(text), func(screen string) bool {
+		if strings.Contains(screen, text) {
+			return true
+		}
+		if time.Since(last) > 2*time.Second {
+			p.presses(key)
+			last = time.Now()
+		}
+		return false
+	})
+}
+
 func (p *person) resize(cols, rows int) {
 	p.t.Helper()
 	p.tmux("resize-window", "-x", strconv.Itoa(cols), "-y", strconv.Itoa(rows))

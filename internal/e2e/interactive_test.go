@@ -86,11 +86,10 @@ func TestInteractive(t *testing.T) {
 			}
 			second.says("clear; claude-bottle attach lamp")
 			second.sees("Pondering.", c.stopped)
-			second.presses("C-c")
 			if c.leaving != "" {
-				second.sees(c.leaving)
-				second.presses("C-c")
+				second.insists("C-c", c.leaving)
 			}
+			second.presses("C-c")
 			second.sees("at-home>")
 			second.says("clear; claude-bottle list --all")
 			second.sees("no bottles")

@@ -110,7 +110,7 @@ func (b *builder) backend() {
 	i := slices.IndexFunc(known, func(f backend.Facts) bool { return f.Name == b.request.Backend })
 	if b.request.Backend == "" {
 		// One that has what the bottle asks for, else the first, whose note says what it lacks.
-		i = max(0, slices.IndexFunc(known, func(f backend.Facts) bool { return f.Ready && (f.OwnSystem || b.wantsSystem() == nil) }))
+		i = max(0, slices.IndexFunc(known, func(f backend.Facts) bool { return f.Ready && b.unsuited(f) == nil }))
 	}
 	if i < 0 || i >= len(known) {
 		names := make([]string, len(known))
@@ -126,6 +126,9 @@ func (b *builder) backend() {
 		b.note(Stop, f.Fix, "the %s backend can't run here: %s", f.Name, f.Why)
 	}
 	b.unenforced(f)
+	for _, text := range f.Notes {
+		b.note(Info, "", "%s", text)
+	}
 }
 
 // skills checks that the host has what the agent names.

@@ -391,7 +391,7 @@ egress: {routes: [{host: a.example.org, auth: {scheme: Bearer, token_ref: FORGE}
 // engines is a host like any, with a container engine that is there.
 func engines(set ...string) plan.Host {
 	h := host(set...)
-	h.Backends[0] = backend.Facts{Name: "docker", Ready: true, OwnSystem: true}
+	h.Backends[0] = backend.Facts{Name: "docker", Ready: true, OwnSystem: true, Runtimes: true}
 	h.Backends[0], h.Backends[1] = h.Backends[1], h.Backends[0]
 	read := h.ReadFile
 	h.ReadFile = func(path string) ([]byte, error) {

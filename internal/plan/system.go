@@ -22,12 +22,15 @@ func (b *builder) system() {
 	if i < 0 {
 		return // said already
 	}
-	p := b.effective.Provider
-	if !b.host.Backends[i].OwnSystem {
-		if key := b.wantsSystem(); key != nil {
-			b.note(Stop, "start it with --backend docker, or remove the key",
-				"%s: %s has no meaning on the %s backend, whose bottles have this host's programs", key.At, key.Key, b.plan.Backend)
+	p, f := b.effective.Provider, b.host.Backends[i]
+	if key := b.unsuited(f); key != nil {
+		what := "which runs no containers"
+		if !f.OwnSystem {
+			what = "whose bottles have this host's programs"
 		}
+		b.note(Stop, "start it with --backend docker, or remove the key", "%s: %s has no meaning on the %s backend, %s", key.At, key.Key, f.Name, what)
+	}
+	if !f.OwnSystem {
 		return
 	}
 	b.plan.System = &backend.System{Ref: imageName, Base: p.Base, Runtime: b.effective.Runtime.Name}
@@ -41,6 +44,9 @@ func (b *builder) system() {
 	}
 	if ref := b.host.value(ImageVariable); ref != "" {
 		b.plan.System.Ref, b.plan.System.Prebuilt = ref, true
+		if strings.HasPrefix(ref, "./") || strings.HasPrefix(ref, "../") {
+			b.note(Stop, "name the archive by its absolute path", "%s is %s, and a launch knows no current folder", ImageVariable, quote(ref))
+		}
 		if p.Dockerfile != "" || p.Base != "" {
 			b.note(Warn, "unset "+ImageVariable, "%s names %s, which is used as it is: what the bottle says about its image does not count", ImageVariable, quote(ref))
 		}
@@ -48,15 +54,15 @@ func (b *builder) system() {
 	}
 }
 
-// wantsSystem returns the first key that asks for a system of the bottle's own, nil when none does.
-func (b *builder) wantsSystem() *manifest.Unbuilt {
+// unsuited returns the first key of the bottle that has no meaning on a backend, nil when there is none.
+func (b *builder) unsuited(f backend.Facts) *manifest.Unbuilt {
 	p := b.effective.Provider
 	switch {
-	case p.Dockerfile != "":
+	case p.Dockerfile != "" && !f.OwnSystem:
 		return &manifest.Unbuilt{Key: "agent_provider.dockerfile", At: p.DockerfileAt}
-	case p.Base != "":
+	case p.Base != "" && !f.OwnSystem:
 		return &manifest.Unbuilt{Key: "agent_provider.base", At: p.BaseAt}
-	case b.effective.Runtime.Name != "":
+	case b.effective.Runtime.Name != "" && !f.Runtimes:
 		return &manifest.Unbuilt{Key: "runtime", At: b.effective.Runtime.At}
 	}
 	return nil

@@ -8,6 +8,7 @@ import (
 	"github.com/claude-bottle/claude-bottle/internal/backend"
 	"github.com/claude-bottle/claude-bottle/internal/backend/docker"
 	"github.com/claude-bottle/claude-bottle/internal/backend/native"
+	"github.com/claude-bottle/claude-bottle/internal/backend/smolmachines"
 )
 
 // driver is what the registry knows about a backend without making one.
@@ -22,6 +23,7 @@ type driver struct {
 var drivers = []driver{
 	{native.Name, func(exe string) backend.Backend { return native.New(exe) }, native.Facts, func([]string) int { return native.CorkMain() }},
 	{docker.Name, func(exe string) backend.Backend { return docker.New(exe) }, docker.Facts, docker.CorkMain},
+	{smolmachines.Name, func(exe string) backend.Backend { return smolmachines.New(exe) }, smolmachines.Facts, smolmachines.CorkMain},
 }
 
 // Names returns the backends' names in the order to show them; the first is the default.

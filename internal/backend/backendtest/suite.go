@@ -34,6 +34,8 @@ type Config struct {
 	// Carried says that folders are copied into the bottle and out of it again at its end, instead
 	// of being shown there.
 	Carried bool
+	// Nested says that mounts may lie in mounts also where folders are carried.
+	Nested bool
 	// PIDSlack is how many processes more than asked for a bottle may have, where they are counted
 	// together with cork's.
 	PIDSlack int

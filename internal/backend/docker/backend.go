@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"runtime"
 	"slices"
 	"strings"
 	"syscall"
@@ -24,7 +23,7 @@ import (
 
 // Backend is the docker backend. Its methods are safe for concurrent use.
 type Backend struct {
-	exe   string // this program; see corkFor for what the engine runs
+	exe   string // this program; see backend.CorkFor for what the engine runs
 	where func() (engine.Where, error)
 	stdio bool // the wire goes over standard input and output also where a socket could be had
 }
@@ -44,31 +43,6 @@ func New(exe string) *Backend {
 
 // Name implements backend.Backend.
 func (*Backend) Name() string { return Name }
-
-// noCorkError says that there is no program of ours that the engine could run.
-type noCorkError struct{ arch, path string }
-
-func (e *noCorkError) Error() string {
-	return fmt.Sprintf("the engine runs linux/%s, this program is for %s/%s, and there is none for the engine at %s", e.arch, runtime.GOOS, runtime.GOARCH, e.path)
-}
-
-// Hint says how to get it.
-func (e *noCorkError) Hint() string {
-	return fmt.Sprintf("in the project's folder: GOOS=linux GOARCH=%s CGO_ENABLED=0 go build -o %s ./cmd/claude-bottle", e.arch, e.path)
-}
-
-// corkFor is our program as an engine of that processor can run it: this one, or the one beside it
-// that is named for the processor.
-func (b *Backend) corkFor(arch string) (string, error) {
-	if runtime.GOOS == "linux" && runtime.GOARCH == arch {
-		return b.exe, nil
-	}
-	beside := b.exe + "-linux-" + arch
-	if st, err := os.Stat(beside); err != nil || !st.Mode().IsRegular() {
-		return "", &noCorkError{arch, beside}
-	}
-	return beside, nil
-}
 
 // connect reaches the engine.
 func (b *Backend) connect(ctx context.Context) (*engine.Engine, error) {

@@ -4,9 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
-	"runtime"
 	"strings"
 	"testing"
 
@@ -70,27 +67,5 @@ func TestNobodysRemainsAreNotRemoved(t *testing.T) {
 	cancel(cause)
 	if _, err := b.Found(ctx); !errors.Is(err, cause) {
 		t.Errorf("found with a context that has ended: %v", err)
-	}
-}
-
-// An engine of another processor, or any engine of a host that isn't Linux, runs the program beside
-// ours that is named for it.
-func TestCorkIsTheProgramForTheEnginesProcessor(t *testing.T) {
-	t.Parallel()
-	b := &Backend{exe: filepath.Join(t.TempDir(), "claude-bottle")}
-	beside := b.exe + "-linux-riscv64"
-	_, err := b.corkFor("riscv64")
-	missing, ok := errors.AsType[*noCorkError](err)
-	if !ok || !strings.Contains(missing.Error(), "linux/riscv64") || !strings.Contains(missing.Hint(), "GOARCH=riscv64") || !strings.Contains(missing.Hint(), beside) {
-		t.Errorf("without it: %v", err)
-	}
-	if err := os.WriteFile(beside, nil, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if got, err := b.corkFor("riscv64"); err != nil || got != beside {
-		t.Errorf("%q, %v", got, err)
-	}
-	if got, err := b.corkFor(runtime.GOARCH); runtime.GOOS == "linux" && (err != nil || got != b.exe) {
-		t.Errorf("our own: %q, %v", got, err)
 	}
 }

@@ -21,7 +21,7 @@ func Facts() backend.Facts {
 
 func factsOf(w engine.Where, err error) backend.Facts {
 	by := backend.Enforcement{By: "engine"}
-	f := backend.Facts{Name: Name, OwnSystem: true, Limits: map[string]backend.Enforcement{
+	f := backend.Facts{Name: Name, OwnSystem: true, Runtimes: true, Limits: map[string]backend.Enforcement{
 		"memory": by, "pids": by, "cpus": by, "disk": {By: "meter"}, "tmp": {By: "tmpfs"},
 	}}
 	if err != nil {

@@ -7,15 +7,16 @@ import (
 	"time"
 
 	"github.com/claude-bottle/claude-bottle/internal/backend"
+	"github.com/claude-bottle/claude-bottle/internal/backend/system"
 	"github.com/claude-bottle/claude-bottle/internal/engine"
 	"github.com/claude-bottle/claude-bottle/internal/image"
 )
 
 // Describe implements backend.Describer.
-func (b *Backend) Describe(ctx context.Context) (string, error) {
+func (b *Backend) Describe(ctx context.Context) (backend.Description, error) {
 	e, err := b.connect(ctx)
 	if err != nil {
-		return "", err
+		return backend.Description{}, err
 	}
 	defer e.Close() // nothing is under way any more
 	i := e.Info()
@@ -27,7 +28,7 @@ func (b *Backend) Describe(ctx context.Context) (string, error) {
 	if !i.SharesUsers {
 		text += "; folders are copied in and out"
 	}
-	return text, nil
+	return backend.Description{Text: text}, nil
 }
 
 // Kept implements backend.Keeper: the images that bottles are made from.
@@ -37,7 +38,7 @@ func (b *Backend) Kept(ctx context.Context) ([]backend.Kept, error) {
 		return nil, err
 	}
 	defer e.Close() // nothing is under way any more
-	made, err := image.Found(ctx, imageEngine(e))
+	made, err := image.Found(ctx, system.Engine(e))
 	if err != nil {
 		return nil, err
 	}
@@ -60,7 +61,7 @@ func (b *Backend) Discard(ctx context.Context, id string) error {
 		return err
 	}
 	defer e.Close() // nothing is under way any more
-	return image.Remove(ctx, imageEngine(e), id)
+	return image.Remove(ctx, system.Engine(e), id)
 }
 
 // shortID is an image's id as engines show it.

@@ -17,6 +17,7 @@ import (
 
 	"github.com/claude-bottle/claude-bottle/internal/backend"
 	"github.com/claude-bottle/claude-bottle/internal/backend/guest"
+	"github.com/claude-bottle/claude-bottle/internal/backend/system"
 	"github.com/claude-bottle/claude-bottle/internal/engine"
 	"github.com/claude-bottle/claude-bottle/internal/spawn"
 	"github.com/claude-bottle/claude-bottle/internal/wire"
@@ -121,7 +122,7 @@ var hostKernels = []string{"runc", "crun", "io.containerd.runc.v2"}
 // is its first.
 func (s *start) chooseRuntime(context.Context) (err error) {
 	s.shape = shape{spec: s.spec, engine: s.info, labels: labelsOf(s.spec.ID)}
-	if s.cork, err = s.backend.corkFor(s.info.Arch); err != nil {
+	if s.cork, err = backend.CorkFor(s.backend.exe, s.info.Arch); err != nil {
 		return err
 	}
 	s.shape.runtime, err = s.info.PickRuntime(s.spec.System.Runtime)
@@ -132,7 +133,7 @@ func (s *start) chooseRuntime(context.Context) (err error) {
 
 // makeImage turns what the bottle's system is made from into an image.
 func (s *start) makeImage(ctx context.Context) error {
-	made, err := s.backend.makeImage(ctx, s.engine, s.spec, s.say)
+	made, err := system.Make(ctx, s.engine, s.spec, s.say)
 	if err != nil {
 		return err
 	}

@@ -1,9 +1,7 @@
 package docker
 
 import (
-	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -74,17 +72,7 @@ func TestMain(m *testing.M) {
 		os.Exit(m.Run()) // the suite as an ordinary user
 	}
 	if len(os.Args) < 2 || strings.HasPrefix(os.Args[1], "-") { // not a process of the suite's
-		dir, err := os.MkdirTemp("", "claude-bottle-cork-")
-		if err == nil {
-			err = build(filepath.Join(dir, "claude-bottle"))
-		}
-		if err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
-		code := backendtest.Main(m, CorkMain, nil)
-		_ = os.RemoveAll(dir) // of no use any more
-		os.Exit(code)
+		os.Exit(backendtest.WithProgram(corkVariable, func() int { return backendtest.Main(m, CorkMain, nil) }))
 	}
 	var k kind
 	for _, other := range kinds {
@@ -93,15 +81,6 @@ func TestMain(m *testing.M) {
 		}
 	}
 	os.Exit(backendtest.Main(m, CorkMain, k.open))
-}
-
-func build(to string) error {
-	cmd := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", to, "github.com/claude-bottle/claude-bottle/cmd/claude-bottle")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("build our program: %w: %s", err, out)
-	}
-	return os.Setenv(corkVariable, to)
 }
 
 // The suite over every kind of engine. Each kind is a process of its own, since processes of the

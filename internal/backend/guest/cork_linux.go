@@ -4,7 +4,6 @@ package guest
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"github.com/claude-bottle/claude-bottle/internal/backend/meter"
@@ -14,17 +13,6 @@ import (
 	"github.com/claude-bottle/claude-bottle/internal/cork/probe"
 	"github.com/claude-bottle/claude-bottle/internal/wire"
 )
-
-// Who are the ids of a bottle's processes, as its system has them. Cork's group is as its user.
-type Who struct{ Cork, UID, GID int }
-
-// Check refuses ids of root, and an agent that is cork.
-func (w Who) Check() error {
-	if w.Cork == 0 || w.UID == 0 || w.GID == 0 || w.Cork == w.UID {
-		return errors.New("cork and the agent need ids of their own, and neither may be root")
-	}
-	return nil
-}
 
 // Become lowers the limits of this process, which is root's, turns it into cork, and says what the
 // agent will be, who may write to folders.

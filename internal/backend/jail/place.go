@@ -79,9 +79,18 @@ func (b *builder) make(at int, name string, folder bool) error {
 		}
 		return unix.Close(fd)
 	}
-	err := do()
-	if err != nil && !errors.Is(err, unix.EROFS) {
-		// In a folder of the agent's, as the agent: on the host it then belongs to the operator.
+	// In a folder of the agent's, as the agent: on a host it then belongs to the operator, where we are
+	// nobody who could write there; in a system of its own we could, and it would be ours.
+	var parent unix.Stat_t
+	if err := unix.Fstat(at, &parent); err != nil {
+		return err
+	}
+	agents := int(parent.Uid) == b.spec.UID
+	var err error
+	if !agents {
+		err = do()
+	}
+	if agents || err != nil && !errors.Is(err, unix.EROFS) {
 		err = b.asAgent(do)
 	}
 	if errors.Is(err, unix.EROFS) {

@@ -1,4 +1,6 @@
-package docker
+// Package system makes what a bottle's own system is made from into an image, in launch and after the
+// operator's yes.
+package system
 
 import (
 	"context"
@@ -16,8 +18,9 @@ import (
 // imageLog is the file in the bottle's folder that keeps a build's whole output.
 const imageLog = "image.log"
 
-// makeImage turns what the bottle's system is made from into an image of the engine's.
-func (b *Backend) makeImage(ctx context.Context, e *engine.Engine, s backend.Spec, say func(string)) (_ image.Image, err error) {
+// Make turns what the bottle's system is made from into an image of the engine's. What a build says
+// goes line by line to say, and as it came to a file in the bottle's folder.
+func Make(ctx context.Context, e *engine.Engine, s backend.Spec, say func(string)) (_ image.Image, err error) {
 	if s.System.Ref == "" {
 		return image.Image{}, errors.New("the bottle names no image")
 	}
@@ -36,19 +39,19 @@ func (b *Backend) makeImage(ctx context.Context, e *engine.Engine, s backend.Spe
 	if p := s.System.Program; p != nil {
 		source.Program = &image.Program{Name: p.Name, Version: p.Version, Dir: p.Dir, Target: p.Target}
 	}
-	return image.Ensure(ctx, imageEngine(e), source, image.Options{
-		Progress: func(e progress.Event) { say(e.Line) }, Log: log, Locks: s.Cache, DockerConfig: dockerConfig(),
+	return image.Ensure(ctx, Engine(e), source, image.Options{
+		Progress: func(e progress.Event) { say(e.Line) }, Log: log, Locks: s.Cache, DockerConfig: DockerConfig(),
 	})
 }
 
-// imageEngine is e as package image wants it.
-func imageEngine(e *engine.Engine) image.Engine {
+// Engine is e as package image wants it.
+func Engine(e *engine.Engine) image.Engine {
 	i := e.Info()
 	return image.Engine{API: e.API(), Kind: i.Kind, Arch: i.Arch, BuildKit: i.BuildKit}
 }
 
-// dockerConfig is where the docker command keeps its registry logins.
-func dockerConfig() string {
+// DockerConfig is where the docker command keeps its registry logins.
+func DockerConfig() string {
 	if dir := os.Getenv("DOCKER_CONFIG"); dir != "" {
 		return filepath.Join(dir, "config.json")
 	}
