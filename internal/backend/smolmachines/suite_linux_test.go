@@ -1,7 +1,9 @@
 package smolmachines
 
 import (
+	"errors"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -47,11 +49,36 @@ func TestMain(m *testing.M) {
 		panic(err)
 	}
 	code := 1
+	suiteCache = filepath.Join(dir, "cache")
 	if err := os.Setenv(fakeVariable, fake); err == nil {
 		code = backendtest.WithProgram(corkVariable, func() int { return backendtest.Main(m, CorkMain, open) })
 	}
 	_ = os.RemoveAll(dir) // of no use any more
 	os.Exit(code)
+}
+
+// suiteCache has the artifact that all of the suite's machines are made of.
+var suiteCache string
+
+// warm packs it by our program as it is shipped. With the race detector it takes a minute, and no row
+// is to wait for that.
+func (p place) warm(t *testing.T) {
+	t.Helper()
+	home := filepath.Join(p.vars["HOME"], ".claude-bottle")
+	for name, text := range map[string]string{"agents/sh.md": "---\nbottle: sh\n---\nA shell.\n", "bottles/sh.md": "---\nagent_provider: {template: shell}\n---\n"} {
+		path := filepath.Join(home, name)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o700), os.WriteFile(path, []byte(text), 0o600)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cmd := exec.Command(os.Getenv(corkVariable), "run", "sh", "--backend", Name, "--prompt", "true")
+	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "CLAUDE_BOTTLE_KEYRING=off", "CLAUDE_BOTTLE_IMAGE=" + os.Getenv(baseVariable)}
+	for name, value := range p.vars {
+		cmd.Env = append(cmd.Env, name+"="+value)
+	}
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("the first machine: %v\n%s", err, out)
+	}
 }
 
 // place is a host with smolvm, an engine and nothing else of ours.
@@ -111,6 +138,8 @@ func TestSuite(t *testing.T) {
 		name := map[string]string{"": "socket", "1": "stdio"}[stdio]
 		t.Run(name, func(t *testing.T) {
 			p := newPlace(t)
+			p.vars["XDG_CACHE_HOME"] = suiteCache
+			p.warm(t)
 			for name, value := range p.vars {
 				if name != "HOME" { // what builds programs needs the true one
 					t.Setenv(name, value)
