@@ -17,6 +17,7 @@ const module = "github.com/claude-bottle/claude-bottle/internal/"
 var layers = [][]string{
 	{"e2e", "bench", "picture"}, // programs about the program: nothing imports them
 	{"cli"},
+	{"tui", "tmux"},
 	{"demo"},
 	{"launch", "terminal"},
 	{"warden"},
