@@ -42,5 +42,5 @@ docs: ## regenerate the generated parts of docs/
 clean:
 	rm -rf bin dist
 
-picture: build ## the README's picture, from a real run
-	script -qec "$(BIN) demo" /dev/null | tr -d '\r' | $(GO) run ./internal/picture > docs/demo.svg
+picture: build ## the README's pictures, from real runs
+	./scripts/picture

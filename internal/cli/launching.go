@@ -27,30 +27,42 @@ func (a *app) launch(ctx context.Context, p preflight, detach bool) error {
 	return a.attachTo(ctx, h.Client, h.Dir)
 }
 
-// bringUp starts the warden and follows the launch to its end. An interrupt on the way ends the
-// launch and leaves no bottle. Unattended says that nobody is going to attach.
+// bringUp starts the warden and follows the launch to its end, showing how it goes. An interrupt on the
+// way ends the launch and leaves no bottle. Unattended says that nobody is going to attach.
 func (a *app) bringUp(ctx context.Context, p preflight, quiet, unattended bool) (*launch.Handle, error) {
-	options, err := a.launchOptions()
+	options, err := a.resolved(ctx, p, unattended)
 	if err != nil {
-		return nil, err
-	}
-	options.Plan, options.Unattended = p.plan, unattended
-	if options.Inputs, err = a.inputs(ctx, p.plan); err != nil {
-		return nil, err
-	}
-	if options.Store, err = a.store(); err != nil {
 		return nil, err
 	}
 	ctx, release := interruptible(ctx)
 	defer release()
+	return a.raise(ctx, options, newLaunchView(a.sys, quiet).show)
+}
+
+// resolved is all that a launch of p takes, with what the operator's yes allows to be read and asked.
+func (a *app) resolved(ctx context.Context, p preflight, unattended bool) (launch.Options, error) {
+	options, err := a.launchOptions()
+	if err != nil {
+		return options, err
+	}
+	options.Plan, options.Unattended = p.plan, unattended
+	if options.Inputs, err = a.inputs(ctx, p.plan); err != nil {
+		return options, err
+	}
+	options.Store, err = a.store()
+	return options, err
+}
+
+// raise starts the warden and follows the launch to its end; each gets all that it says. The end of ctx
+// ends the launch and leaves no bottle.
+func (a *app) raise(ctx context.Context, options launch.Options, each func(progress.Event)) (*launch.Handle, error) {
 	h, err := launch.Spawn(ctx, options)
 	if err != nil {
 		return nil, err
 	}
-	view := newLaunchView(a.sys, quiet)
 	var end *progress.End
 	err = h.Client.Progress(ctx, func(e progress.Event) {
-		view.show(e)
+		each(e)
 		if e.End != nil {
 			end = e.End
 		}

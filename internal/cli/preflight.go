@@ -26,8 +26,11 @@ const labelWidth = 13
 
 // print writes the preflight. Names in it may come from a repository's agent file, so everything
 // passes safe.
-func (p preflight) print(w io.Writer, st style) {
-	s := sheet{w: w, st: st}
+func (p preflight) print(w io.Writer, st style) { p.printWide(w, st, pageWidth) }
+
+// printWide is print for that many columns.
+func (p preflight) printWide(w io.Writer, st style, width int) {
+	s := sheet{w: w, st: st, width: width}
 	putln(w, st.bold(p.plan.ID.String())+paintedLabel(st, p.plan))
 	s.row("agent", p.plan.Agent.String())
 	s.row("provider", p.provider())

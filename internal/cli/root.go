@@ -33,7 +33,8 @@ Environment:
   CLAUDE_BOTTLE_BACKEND  the backend when --backend is not given
   CLAUDE_BOTTLE_KEYRING  "off" keeps logins in an encrypted file, not in the keyring
   NO_COLOR               no colours`,
-		Example: `  claude-bottle demo                            see it work, offline, in a minute
+		Example: `  claude-bottle                                 every bottle on one screen
+  claude-bottle demo                            see it work, offline, in a minute
   claude-bottle start researcher                start an agent and attach to it
   claude-bottle run researcher --prompt "..."   run it to its end, without a terminal
   claude-bottle list                            what is running
@@ -42,7 +43,10 @@ Environment:
 		SilenceUsage:  true,
 		Args:          cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if len(args) == 0 {
+			switch {
+			case len(args) == 0 && isTerminal(a.sys.Stdin) && isTerminal(a.sys.Stdout):
+				return a.dashboard(cmd.Context(), dashboardOptions{})
+			case len(args) == 0:
 				return cmd.Help()
 			}
 			return unknownCommand(cmd, args[0])
@@ -55,7 +59,7 @@ Environment:
 	root.CompletionOptions.DisableDefaultCmd = true
 	root.SetFlagErrorFunc(flagError)
 	root.AddCommand(
-		a.startCommand(), a.runCommand(), a.demoCommand(), a.listCommand(), a.attachCommand(), a.stopCommand(), a.logsCommand(),
+		a.dashboardCommand(), a.startCommand(), a.runCommand(), a.demoCommand(), a.listCommand(), a.attachCommand(), a.stopCommand(), a.logsCommand(),
 		a.cleanupCommand(), a.loginCommand(), a.logoutCommand(), a.doctorCommand(), a.schemaCommand(), a.versionCommand(), a.completionCommand(),
 	)
 	return root

@@ -8,8 +8,9 @@ import (
 
 // sheet writes labelled rows: labels in a left column, text beside it.
 type sheet struct {
-	w  io.Writer
-	st style
+	w     io.Writer
+	st    style
+	width int // columns
 }
 
 // row writes one labelled line; empty text is left out.
@@ -22,7 +23,7 @@ func (s sheet) row(label, text string) {
 // words writes text, broken between words, beside its label.
 func (s sheet) words(label, text string) {
 	if text != "" {
-		s.rows(label, wrap(text, pageWidth-labelWidth))
+		s.rows(label, wrap(text, s.width-labelWidth))
 	}
 }
 
@@ -38,7 +39,7 @@ func (s sheet) rows(label string, lines []string) {
 
 // mark writes a paragraph behind a mark of the given width.
 func (s sheet) mark(mark string, width int, text string) {
-	for i, line := range wrap(text, pageWidth-width-3) {
+	for i, line := range wrap(text, s.width-width-3) {
 		if i > 0 {
 			mark = strings.Repeat(" ", width)
 		}

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -30,7 +31,7 @@ First it shows what the bottle will hold and may reach, and asks. Closing the
 terminal or pressing the detach key leaves the bottle running: claude-bottle
 attach comes back to it. The bottle ends when the agent exits.
 
-Without an agent's name it starts the only one there is. What follows -- is
+Without an agent's name it starts the only one there is, or asks which. What follows -- is
 passed to the agent's program.`,
 		Example: `  claude-bottle start researcher
   claude-bottle start researcher --cwd --prompt "fix the failing test"
@@ -83,7 +84,7 @@ func (a *app) start(ctx context.Context, o startOptions) error {
 		return err
 	}
 	if o.agent == "" {
-		if o.agent, err = onlyAgent(m); err != nil {
+		if err := a.whichAgent(ctx, m, &o); err != nil {
 			return err
 		}
 	}
@@ -118,6 +119,26 @@ func (a *app) start(ctx context.Context, o startOptions) error {
 		}
 	}
 	return a.launch(ctx, p, o.detach)
+}
+
+// whichAgent settles the agent that was not named: the only one there is, or the one the operator picks
+// where there is a terminal to pick in. What flags say already is not asked again.
+func (a *app) whichAgent(ctx context.Context, m *manifest.Manifest, o *startOptions) (err error) {
+	if len(m.Summaries()) < 2 || o.dryRun || o.yes || !isTerminal(a.sys.Stdin) || !isTerminal(a.sys.Stdout) {
+		o.agent, err = onlyAgent(m)
+		return err
+	}
+	picked, err := a.pickRequest(ctx)
+	if err != nil {
+		return err
+	}
+	o.agent = picked.agent
+	o.backend = cmp.Or(o.backend, picked.backend)
+	o.label, o.color = cmp.Or(o.label, picked.label), cmp.Or(o.color, picked.color)
+	if len(o.bottles) == 0 {
+		o.bottles = picked.bottles
+	}
+	return nil
 }
 
 // onlyAgent returns the agent meant when none was named.

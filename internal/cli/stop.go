@@ -43,7 +43,7 @@ a grace period to end by itself. The bottle's folder is kept: see cleanup.`,
 		},
 	}
 	cmd.Flags().BoolVar(&o.all, "all", false, "stop every running bottle")
-	cmd.Flags().DurationVar(&o.grace, "grace", 5*time.Second, "how long the agent has to end by itself")
+	cmd.Flags().DurationVar(&o.grace, "grace", stopGrace, "how long the agent has to end by itself")
 	return cmd
 }
 

@@ -17,6 +17,14 @@ import (
 // loudLines is what a noisy build prints.
 const loudLines = 10_000
 
+// loudHome is a home whose bottle has a system that prints them while it is built, each time anew.
+func loudHome(t *testing.T) *home {
+	t.Helper()
+	h := shellHome(t)
+	h.dockerfile(t, fmt.Sprintf("RUN : %s; i=0; while [ $i -lt %d ]; do echo loud line $i; i=$((i+1)); done", filepath.Base(h.dir), loudLines))
+	return h
+}
+
 // The question comes first: until it is answered nothing runs, nothing is built, and nothing but it is
 // written to the terminal. A build that prints ten thousand lines starts after the yes, and what it says is
 // in the launch's progress alone.
@@ -25,8 +33,7 @@ func TestQuestionFirst(t *testing.T) {
 	if containers == nil || containers.name != "docker" && !machines() {
 		t.Skip("it takes a system that is built")
 	}
-	h := shellHome(t)
-	h.dockerfile(t, fmt.Sprintf("RUN : %s; i=0; while [ $i -lt %d ]; do echo loud line $i; i=$((i+1)); done", filepath.Base(h.dir), loudLines))
+	h := loudHome(t)
 	asked := func() int {
 		calls, err := setup.Calls(binDir)
 		if err != nil && machines() {
