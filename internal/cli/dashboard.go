@@ -85,20 +85,22 @@ func (a *app) dashboard(ctx context.Context, o dashboardOptions) error {
 	return nil
 }
 
-// pickRequest has the operator put a bottle together in the dashboard's pickers.
-func (a *app) pickRequest(ctx context.Context) (request, error) {
+// pickRequest has the operator put together, in the dashboard's pickers, what r leaves open.
+func (a *app) pickRequest(ctx context.Context, r *request) error {
 	h, err := a.screenHost()
 	if err != nil {
-		return request{}, err
+		return err
 	}
-	r, ok, err := tui.Pick(ctx, h, tea.WithInput(a.sys.Stdin), tea.WithOutput(a.sys.Stdout))
-	if err != nil {
-		return request{}, err
+	known := tui.Request{Backend: r.backend, Bottles: r.bottles, Label: r.label, Color: r.color}
+	got, ok, err := tui.Pick(ctx, h, known, tea.WithInput(a.sys.Stdin), tea.WithOutput(a.sys.Stdout))
+	switch {
+	case err != nil:
+		return err
+	case !ok:
+		return refusedError{"no agent was chosen", ""}
 	}
-	if !ok {
-		return request{}, refusedError{"no agent was chosen", ""}
-	}
-	return request{agent: r.Agent, backend: r.Backend, bottles: r.Bottles, label: r.Label, color: r.Color}, nil
+	r.agent, r.backend, r.bottles, r.label, r.color = got.Agent, got.Backend, got.Bottles, got.Label, got.Color
+	return nil
 }
 
 // screenHost is the program as the dashboard sees it.

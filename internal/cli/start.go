@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -128,17 +127,7 @@ func (a *app) whichAgent(ctx context.Context, m *manifest.Manifest, o *startOpti
 		o.agent, err = onlyAgent(m)
 		return err
 	}
-	picked, err := a.pickRequest(ctx)
-	if err != nil {
-		return err
-	}
-	o.agent = picked.agent
-	o.backend = cmp.Or(o.backend, picked.backend)
-	o.label, o.color = cmp.Or(o.label, picked.label), cmp.Or(o.color, picked.color)
-	if len(o.bottles) == 0 {
-		o.bottles = picked.bottles
-	}
-	return nil
+	return a.pickRequest(ctx, &o.request)
 }
 
 // onlyAgent returns the agent meant when none was named.

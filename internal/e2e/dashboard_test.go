@@ -3,6 +3,7 @@
 package e2e_test
 
 import (
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -39,6 +40,11 @@ func TestDashboard(t *testing.T) {
 	t.Parallel()
 	onlyNative(t, "a dashboard asks the same of every bottle")
 	h := shellHome(t)
+	// An editor that makes a mistake.
+	if err := os.WriteFile(h.path("editor"), []byte("#!/bin/sh\nsed -i s/egress:/egres:/ \"$2\"\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	h.env["EDITOR"] = h.path("editor") + " --wait"
 	p := h.sit(t, 120, 40)
 	p.says("env -u TMUX claude-bottle")
 	p.sees("no bottles yet", "n new")
@@ -65,7 +71,7 @@ func TestDashboard(t *testing.T) {
 	p.types("echo whole $((50+2)); stty size")
 	p.sees("whole 52", "50 150")
 	p.presses("C-]", "d")
-	p.sees("1 running", "about of sh-")
+	p.sees("1 running", "about of sh-", "its session shows", "whole 52")
 	p.presses("?")
 	p.sees("leave; bottles go on running")
 	p.presses("Enter")
@@ -76,6 +82,11 @@ func TestDashboard(t *testing.T) {
 	p.sees("1 running", "lamp")
 	p.says("clear; env -u TMUX claude-bottle dashboard")
 	p.sees("1 running", "lamp")
+	// A file is edited, and what is wrong with it is said when it is saved.
+	p.presses("e")
+	p.sees("edit which file?", "agent sh", "bottle sh")
+	p.presses("Down", "Enter")
+	p.sees("error: ", "egres", "did you mean")
 	p.presses("s")
 	p.sees("stop sh-")
 	p.presses("y")
@@ -85,6 +96,29 @@ func TestDashboard(t *testing.T) {
 	if screen := p.screen(); strings.Contains(screen, "╭") {
 		t.Errorf("the terminal was not given back as it was:\n%s", screen)
 	}
+}
+
+// A start that is not told which agent lets one be picked, and goes on as if it had been said.
+func TestStartPicks(t *testing.T) {
+	t.Parallel()
+	onlyNative(t, "a dashboard asks the same of every bottle")
+	h := shellHome(t)
+	p := h.sit(t, 100, 30)
+	p.says("claude-bottle start")
+	p.sees("a new bottle of which agent?")
+	p.presses("C-c")
+	p.sees("no agent was chosen", "at-home>")
+	p.says("clear; claude-bottle start --backend native")
+	p.sees("a new bottle of which agent?")
+	p.presses("s", "h", "Enter")
+	p.sees("in which bottles?") // on which backend it knows
+	p.presses("Enter")
+	p.sees("a label, or none")
+	p.presses("Enter")
+	p.sees("everything else is refused", "launch sh-", "[y/N]")
+	p.presses("n", "Enter")
+	p.sees("not launched", "at-home>")
+	h.empty(t)
 }
 
 // In tmux the dashboard stays where it is, and the session is in a pane beside it.

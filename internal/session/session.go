@@ -24,6 +24,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"sync"
 	"time"
 
@@ -253,6 +254,17 @@ func (s *Session) Delivered() <-chan struct{} { return s.delivered }
 
 // TTY reports whether the session has a terminal.
 func (s *Session) TTY() bool { return s.cfg.TTY }
+
+// Screen is what the session's terminal shows now, as plain text, a line each; nil where there is none.
+// The text is the agent's: it is not inert.
+func (s *Session) Screen() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.screen == nil {
+		return nil
+	}
+	return strings.Split(s.screen.active.emu.String(), "\n")
+}
 
 // Visited reports whether anybody has ever attached.
 func (s *Session) Visited() bool {

@@ -52,6 +52,7 @@ type model struct {
 	quit   bool
 	// picked gets what was put together, where that is all that is wanted; see Pick.
 	picked func(Request)
+	known  Request // what is not to be asked
 }
 
 func newModel(ctx context.Context, h Host, o Options) *model {
@@ -100,6 +101,16 @@ const every = time.Second
 // its program has something to show all the time.
 const quiet = 10 * time.Second
 
+// look asks a bottle's warden. One that does not answer is as good as none.
+func (r *row) look(ctx context.Context, w Warden) {
+	if st, err := w.Status(ctx); err == nil {
+		r.status = st
+	}
+	if lines, err := w.Screen(ctx); err == nil {
+		r.screen = lines
+	}
+}
+
 // waits reports whether an agent seems to wait for its operator.
 func waits(h Host, e state.Entry, now time.Time) bool {
 	if !attachable(e) {
@@ -126,9 +137,7 @@ func (m *model) list() tea.Cmd {
 			r := known[e.ID.String()]
 			r.entry, r.waits = e, waits(host, e, now())
 			if e.Alive && e.ID.String() == shown {
-				if st, err := host.Warden(e).Status(ctx); err == nil {
-					r.status = st
-				}
+				r.look(ctx, host.Warden(e))
 			}
 			rows = append(rows, r)
 		}

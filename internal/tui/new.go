@@ -34,13 +34,15 @@ func (m *model) newBottle() tea.Cmd {
 		}
 	}
 	m.pick("a new bottle of which agent?", agents, func(a Choice) tea.Cmd {
-		return m.chooseBackend(c, Request{Agent: a.Name})
+		r := m.known
+		r.Agent = a.Name
+		return m.chooseBackend(c, r)
 	})
 	return nil
 }
 
 func (m *model) chooseBackend(c Choices, r Request) tea.Cmd {
-	if len(c.Backends) < 2 {
+	if r.Backend != "" || len(c.Backends) < 2 {
 		return m.chooseBottles(c, r)
 	}
 	m.pick("on which backend?", c.Backends, func(b Choice) tea.Cmd {
@@ -51,7 +53,7 @@ func (m *model) chooseBackend(c Choices, r Request) tea.Cmd {
 }
 
 func (m *model) chooseBottles(c Choices, r Request) tea.Cmd {
-	if len(c.Bottles) < 2 {
+	if len(r.Bottles) > 0 || len(c.Bottles) < 2 {
 		return m.chooseLabel(c, r)
 	}
 	m.pickMany("in which bottles? none is the agent's own", c.Bottles, func(marked []Choice) tea.Cmd {
@@ -67,6 +69,9 @@ func (m *model) chooseBottles(c Choices, r Request) tea.Cmd {
 const maxLabel = 60
 
 func (m *model) chooseLabel(c Choices, r Request) tea.Cmd {
+	if r.Label != "" {
+		return m.show(r)
+	}
 	m.push(&input{title: "a label, or none", max: maxLabel, then: func(text string) tea.Cmd {
 		if r.Label = strings.TrimSpace(text); r.Label == "" {
 			return m.show(r)

@@ -23,8 +23,8 @@ type Seen struct {
 	Last string `json:"last,omitempty"`
 }
 
-// look asks for everything once. A warden that does not answer is as good as none.
-func look(ctx context.Context, h Host) ([]row, error) {
+// lookAll asks for everything once. A warden that does not answer is as good as none.
+func lookAll(ctx context.Context, h Host) ([]row, error) {
 	entries, err := h.Bottles(ctx)
 	if err != nil {
 		return nil, err
@@ -34,9 +34,7 @@ func look(ctx context.Context, h Host) ([]row, error) {
 		r := row{entry: e, waits: waits(h, e, time.Now())}
 		if e.Alive {
 			w := h.Warden(e)
-			if st, err := w.Status(ctx); err == nil {
-				r.status = st
-			}
+			r.look(ctx, w)
 			_ = w.Audit(ctx, 0, false, func(a audit.Event) error { // as above
 				r.last = told(a)
 				return nil
@@ -51,7 +49,7 @@ func look(ctx context.Context, h Host) ([]row, error) {
 // Once prints what the dashboard would show, in w columns and h lines, and leaves. Without colour it is
 // plain text.
 func Once(ctx context.Context, h Host, out io.Writer, width, height int, colour bool) error {
-	rows, err := look(ctx, h)
+	rows, err := lookAll(ctx, h)
 	if err != nil {
 		return err
 	}
@@ -60,7 +58,7 @@ func Once(ctx context.Context, h Host, out io.Writer, width, height int, colour 
 	if r, ok := m.selected(); ok {
 		m.shown = r.id()
 		if r.entry.Alive {
-			_ = h.Warden(r.entry).Audit(ctx, 0, false, func(a audit.Event) error { // as in look
+			_ = h.Warden(r.entry).Audit(ctx, 0, false, func(a audit.Event) error { // as in lookAll
 				m.egress.events = append(m.egress.events, a)
 				return nil
 			})
@@ -76,7 +74,7 @@ func Once(ctx context.Context, h Host, out io.Writer, width, height int, colour 
 
 // OnceJSON prints the same as JSON: an array of Seen.
 func OnceJSON(ctx context.Context, h Host, out io.Writer) error {
-	rows, err := look(ctx, h)
+	rows, err := lookAll(ctx, h)
 	if err != nil {
 		return err
 	}

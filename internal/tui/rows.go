@@ -23,6 +23,7 @@ func safe(s string) string { return inert.Text(s, maxText) }
 type row struct {
 	entry  state.Entry
 	status warden.Status // of a living one, when it has said
+	screen []string      // what its session shows, likewise
 	last   string        // the last thing it did
 	// waits: its agent has been quiet for so long that it seems to wait for the operator.
 	waits bool

@@ -48,6 +48,8 @@ type Host interface {
 // Warden is what the dashboard asks of one.
 type Warden interface {
 	Status(ctx context.Context) (warden.Status, error)
+	// Screen is what the session's terminal shows, inert.
+	Screen(ctx context.Context) ([]string, error)
 	Audit(ctx context.Context, from uint64, follow bool, each func(audit.Event) error) error
 	Attach(ctx context.Context, o client.AttachOptions) (client.Result, error)
 }
@@ -104,10 +106,11 @@ type Panes interface {
 	Close() error
 }
 
-// Pick lets the operator put a new bottle together in the dashboard's pickers, and nothing else. ok is false
-// when they left.
-func Pick(ctx context.Context, h Host, program ...tea.ProgramOption) (r Request, ok bool, err error) {
+// Pick lets the operator put a new bottle together in the dashboard's pickers, and nothing else. What known
+// says already is not asked. ok is false when they left.
+func Pick(ctx context.Context, h Host, known Request, program ...tea.ProgramOption) (r Request, ok bool, err error) {
 	m := newModel(ctx, h, Options{})
+	m.known = known
 	m.picked = func(got Request) { r, ok = got, true }
 	_, err = tea.NewProgram(m, append([]tea.ProgramOption{tea.WithContext(ctx)}, program...)...).Run()
 	if ctx.Err() != nil {

@@ -103,6 +103,13 @@ func (k keeper) Status(context.Context) (warden.Status, error) {
 	}, nil
 }
 
+func (k keeper) Screen(context.Context) ([]string, error) {
+	if k.e.State != bottle.Running {
+		return nil, client.ErrNotReady
+	}
+	return []string{"Do you want to make this edit to main.go?", "", "❯ 1. Yes", "  2. No \x1b[2J", "", ""}, nil
+}
+
 func (k keeper) Audit(_ context.Context, _ uint64, _ bool, each func(audit.Event) error) error {
 	for _, e := range k.w.events {
 		if err := each(e); err != nil {

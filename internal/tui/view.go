@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	tea "charm.land/bubbletea/v2"
+	"github.com/charmbracelet/x/ansi"
 
 	"github.com/claude-bottle/claude-bottle/internal/bottle"
 )
@@ -185,6 +186,7 @@ func (m *model) detailLines(w int) []string {
 	row("bottle", safe(strings.Join(e.Bottles, " + ")))
 	row("backend", strings.TrimSpace(safe(e.Backend)+" "+safe(r.status.Report.Runtime)))
 	row("label", safe(e.Label))
+	out = append(out, preview(r.screen, w)...)
 	row("started", e.Started.Local().Format("2006-01-02 15:04:05"))
 	row("workspace", workspaceOf(r))
 	for i, line := range m.policy(r) {
@@ -208,6 +210,27 @@ func (m *model) detailLines(w int) []string {
 		row("folder", safe(e.Dir.Path("")))
 	}
 	return out
+}
+
+// previewed is how many lines of a session are shown without going there.
+const previewed = 8
+
+// preview is the end of what a session shows.
+func preview(screen []string, w int) []string {
+	for len(screen) > 0 && strings.TrimSpace(screen[len(screen)-1]) == "" {
+		screen = screen[:len(screen)-1]
+	}
+	if len(screen) == 0 {
+		return nil
+	}
+	ruler := func(title string) string {
+		return paint(faint, title+strings.Repeat("─", max(0, w-ansi.StringWidth(title))))
+	}
+	out := []string{ruler("── its session shows ")}
+	for _, line := range screen[max(0, len(screen)-previewed):] {
+		out = append(out, fit(safe(line), w))
+	}
+	return append(out, ruler(""))
 }
 
 // policy is what a bottle may reach. It never changes, so it is asked once.

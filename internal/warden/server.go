@@ -24,6 +24,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/claude-bottle/claude-bottle/internal/inert"
 	"github.com/claude-bottle/claude-bottle/internal/session"
 	"github.com/claude-bottle/claude-bottle/internal/state"
 )
@@ -99,6 +100,7 @@ func (s *Server) Serve(ctx context.Context, l *net.UnixListener) error {
 	mux.HandleFunc("GET /v1/status", s.status)
 	mux.HandleFunc("GET /v1/progress", s.followProgress)
 	mux.HandleFunc("GET /v1/audit", s.followAudit)
+	mux.HandleFunc("GET /v1/screen", s.screen)
 	mux.HandleFunc("POST /v1/attach", s.attach)
 	mux.HandleFunc("POST /v1/stop", s.stop)
 	mux.HandleFunc("POST /v1/signal", s.signal)
@@ -186,6 +188,23 @@ func (s *Server) status(w http.ResponseWriter, _ *http.Request) {
 		s.cfg.Fill(&st)
 	}
 	answer(w, http.StatusOK, st)
+}
+
+// maxScreenLine bounds a line of a screen that is told, in bytes.
+const maxScreenLine = 1000
+
+// screen tells what the session shows now, for who only wants a look.
+func (s *Server) screen(w http.ResponseWriter, _ *http.Request) {
+	current := s.currentSession()
+	if current == nil {
+		fail(w, http.StatusConflict, errNotStarted)
+		return
+	}
+	lines := current.Screen()
+	for i, l := range lines {
+		lines[i] = inert.Text(l, maxScreenLine)
+	}
+	answer(w, http.StatusOK, Screen{lines})
 }
 
 func (s *Server) stop(w http.ResponseWriter, r *http.Request) {

@@ -27,6 +27,11 @@ type Egress struct {
 	BytesIn  int64  `json:"bytes_in"`
 }
 
+// Screen is what a session's terminal shows.
+type Screen struct {
+	Lines []string `json:"lines"` // inert
+}
+
 // StopRequest asks a warden to end its bottle.
 type StopRequest struct {
 	// Reason is for the audit record and the agent's epitaph: "stopped by the operator".

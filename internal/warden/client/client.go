@@ -85,19 +85,31 @@ func gone(err error) error {
 }
 
 // Status asks how the bottle is.
-func (c *Client) Status(ctx context.Context) (Status, error) {
+func (c *Client) Status(ctx context.Context) (st Status, err error) {
+	err = c.ask(ctx, "/v1/status", &st)
+	return st, err
+}
+
+// Screen asks what the session's terminal shows, a line each; none where it has no terminal.
+func (c *Client) Screen(ctx context.Context) ([]string, error) {
+	var s warden.Screen
+	err := c.ask(ctx, "/v1/screen", &s)
+	return s.Lines, err
+}
+
+// ask gets one answer.
+func (c *Client) ask(ctx context.Context, path string, to any) error {
 	ctx, cancel := context.WithTimeout(ctx, answerTime)
 	defer cancel()
-	var st Status
-	body, err := c.call(ctx, http.MethodGet, "/v1/status", nil)
+	body, err := c.call(ctx, http.MethodGet, path, nil)
 	if err != nil {
-		return st, err
+		return err
 	}
 	defer body.Close()
-	if err := json.NewDecoder(io.LimitReader(body, maxAnswer)).Decode(&st); err != nil {
-		return st, fmt.Errorf("warden's status: %w", gone(err))
+	if err := json.NewDecoder(io.LimitReader(body, maxAnswer)).Decode(to); err != nil {
+		return fmt.Errorf("warden's answer to %s: %w", path, gone(err))
 	}
-	return st, nil
+	return nil
 }
 
 // Stop asks the warden to end the bottle for reason; the agent has grace to end by itself. It
