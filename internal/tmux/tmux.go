@@ -3,19 +3,23 @@ package tmux
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os/exec"
 	"strings"
+	"sync"
 
 	"github.com/claude-bottle/claude-bottle/internal/inert"
 )
 
 // Pane is the pane at the right of ours. It is made by the first Show, and used again by the next.
+//
+// It is safe for concurrent use.
 type Pane struct {
 	program string
 	ours    string // the pane we are in
-	id      string
+
+	mu sync.Mutex
+	id string
 }
 
 // Beside returns the pane beside ours, nil when we are in none or there is no tmux. It reads variables
@@ -39,21 +43,25 @@ func named(s string) bool {
 // maxTitle bounds a pane's title, in bytes.
 const maxTitle = 60
 
-// Show runs a command in the pane, in place of what ran there. Passing through of escape sequences to the
-// terminal tmux runs in is switched off for it.
+// idle is what a new pane runs until it is dressed: a command that ends sooner would take the pane along.
+const idle = "sleep 1000000"
+
+// Show runs a command in the pane, in place of what ran there. The pane stays when the command ends, and
+// passing through of escape sequences to the terminal tmux runs in is switched off for it.
 func (p *Pane) Show(ctx context.Context, name string, argv ...string) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	command := make([]string, len(argv))
 	for i, a := range argv {
 		command[i] = quoted(a)
 	}
 	line := strings.Join(command, " ")
-	if p.id != "" {
+	if p.id != "" && p.dress(ctx, name) == nil { // else somebody closed it
 		if _, err := p.run(ctx, "respawn-pane", "-k", "-t", p.id, line); err == nil {
-			return p.dress(ctx, name)
+			return nil
 		}
-		p.id = "" // somebody closed it
 	}
-	id, err := p.run(ctx, "split-window", "-h", "-d", "-t", p.ours, "-P", "-F", "#{pane_id}", line)
+	id, err := p.run(ctx, "split-window", "-h", "-d", "-t", p.ours, "-P", "-F", "#{pane_id}", idle)
 	if err != nil {
 		return err
 	}
@@ -61,10 +69,14 @@ func (p *Pane) Show(ctx context.Context, name string, argv ...string) error {
 		return fmt.Errorf("tmux calls the new pane %q", inert.Text(id, maxTitle))
 	}
 	p.id = id
-	return p.dress(ctx, name)
+	if err := p.dress(ctx, name); err != nil {
+		return err
+	}
+	_, err = p.run(ctx, "respawn-pane", "-k", "-t", p.id, line)
+	return err
 }
 
-// dress names the pane, and has the keys go there.
+// dress names the pane, and says how it is to behave.
 func (p *Pane) dress(ctx context.Context, name string) error {
 	title := strings.Map(func(r rune) rune {
 		if r == '#' {
@@ -72,15 +84,23 @@ func (p *Pane) dress(ctx context.Context, name string) error {
 		}
 		return r
 	}, inert.Text(name, maxTitle))
-	_, err1 := p.run(ctx, "set-option", "-p", "-t", p.id, "allow-passthrough", "off")
-	_, err2 := p.run(ctx, "set-option", "-p", "-t", p.id, "remain-on-exit", "on")
-	_, err3 := p.run(ctx, "select-pane", "-t", p.id, "-T", title)
-	return errors.Join(err1, err2, err3)
+	for _, args := range [][]string{
+		{"set-option", "-p", "-t", p.id, "allow-passthrough", "off"},
+		{"set-option", "-p", "-t", p.id, "remain-on-exit", "on"},
+		{"select-pane", "-t", p.id, "-T", title},
+	} {
+		if _, err := p.run(ctx, args...); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Close ends the pane.
 func (p *Pane) Close() error {
-	if p == nil || p.id == "" {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.id == "" {
 		return nil
 	}
 	_, err := p.run(context.Background(), "kill-pane", "-t", p.id)

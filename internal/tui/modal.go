@@ -10,15 +10,13 @@ import (
 
 // modal is something that has the keys until it is answered.
 type modal interface {
-	key(k tea.KeyPressMsg) tea.Cmd
+	// key takes a key. With over it is answered and closed, and then, when not nil, comes what is next.
+	key(k tea.KeyPressMsg) (over bool, then func() tea.Cmd)
 	// draw draws it for a screen of that size.
 	draw(w, h int) []string
 }
 
 func (m *model) push(d modal) { m.modals = append(m.modals, d) }
-
-// answer closes the modal that has the keys and goes on.
-func answer(do func() tea.Cmd) tea.Cmd { return func() tea.Msg { return said{do} } }
 
 // notice is text to be read.
 type notice struct {
@@ -26,7 +24,7 @@ type notice struct {
 	lines []string
 }
 
-func (n *notice) key(tea.KeyPressMsg) tea.Cmd { return answer(nil) }
+func (n *notice) key(tea.KeyPressMsg) (over bool, then func() tea.Cmd) { return true, nil }
 
 func (n *notice) draw(w, h int) []string { return framed(n.title, n.lines, w, h) }
 
@@ -51,14 +49,14 @@ type question struct {
 
 func (m *model) ask(text string, yes func() tea.Cmd) { m.push(&question{text, yes}) }
 
-func (q *question) key(k tea.KeyPressMsg) tea.Cmd {
+func (q *question) key(k tea.KeyPressMsg) (over bool, then func() tea.Cmd) {
 	switch k.String() {
 	case "y", "Y":
-		return answer(q.yes)
+		return true, q.yes
 	case "n", "N", "esc", "enter", "q":
-		return answer(nil)
+		return true, nil
 	}
-	return nil
+	return false, nil
 }
 
 func (q *question) draw(w, h int) []string {
@@ -107,11 +105,11 @@ func fuzzy(text, typed string) bool {
 	return true
 }
 
-func (p *picker) key(k tea.KeyPressMsg) tea.Cmd {
+func (p *picker) key(k tea.KeyPressMsg) (over bool, then func() tea.Cmd) {
 	found := p.found()
 	switch k.String() {
 	case "esc":
-		return answer(nil)
+		return true, nil
 	case "up", "ctrl+k":
 		p.at--
 	case "down", "ctrl+j":
@@ -132,7 +130,7 @@ func (p *picker) key(k tea.KeyPressMsg) tea.Cmd {
 		}
 	}
 	p.at = min(max(0, p.at), max(0, len(p.found())-1))
-	return nil
+	return false, nil
 }
 
 func (p *picker) mark(name string) {
@@ -143,18 +141,18 @@ func (p *picker) mark(name string) {
 	}
 }
 
-func (p *picker) enter(found []Choice) tea.Cmd {
+func (p *picker) enter(found []Choice) (over bool, then func() tea.Cmd) {
 	if p.many {
 		var out []Choice
 		for _, name := range p.marked {
 			out = append(out, p.all[slices.IndexFunc(p.all, func(c Choice) bool { return c.Name == name })])
 		}
-		return answer(func() tea.Cmd { return p.then(out) })
+		return true, func() tea.Cmd { return p.then(out) }
 	}
 	if p.at >= len(found) {
-		return nil
+		return false, nil
 	}
-	return answer(func() tea.Cmd { return p.then(found[p.at : p.at+1]) })
+	return true, func() tea.Cmd { return p.then(found[p.at : p.at+1]) }
 }
 
 func (p *picker) draw(w, h int) []string {
@@ -201,12 +199,12 @@ type input struct {
 	then        func(string) tea.Cmd
 }
 
-func (i *input) key(k tea.KeyPressMsg) tea.Cmd {
+func (i *input) key(k tea.KeyPressMsg) (over bool, then func() tea.Cmd) {
 	switch k.String() {
 	case "esc":
-		return answer(nil)
+		return true, nil
 	case "enter":
-		return answer(func() tea.Cmd { return i.then(i.text) })
+		return true, func() tea.Cmd { return i.then(i.text) }
 	case "backspace":
 		if r := []rune(i.text); len(r) > 0 {
 			i.text = string(r[:len(r)-1])
@@ -216,7 +214,7 @@ func (i *input) key(k tea.KeyPressMsg) tea.Cmd {
 			i.text += k.Text
 		}
 	}
-	return nil
+	return false, nil
 }
 
 func (i *input) draw(w, h int) []string {

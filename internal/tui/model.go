@@ -66,7 +66,7 @@ func newModel(ctx context.Context, h Host, o Options) *model {
 // Init implements tea.Model.
 func (m *model) Init() tea.Cmd {
 	if m.picked != nil {
-		return func() tea.Msg { return said{m.newBottle} }
+		return m.after(m.newBottle)
 	}
 	return m.list()
 }
@@ -90,8 +90,6 @@ type (
 		text string
 		err  error
 	}
-	// said closes a modal and does what comes next.
-	said struct{ do func() tea.Cmd }
 )
 
 // every is how often the list is looked at again.
@@ -175,16 +173,6 @@ func (m *model) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 			m.say(msg.text)
 		}
 		return m, m.list()
-	case said:
-		m.modals = m.modals[:max(0, len(m.modals)-1)]
-		var next tea.Cmd
-		if msg.do != nil {
-			next = msg.do()
-		}
-		if m.picked != nil && len(m.modals) == 0 {
-			return m, m.leave() // there is nothing else to do here
-		}
-		return m, next
 	case tea.KeyPressMsg:
 		return m, m.key(msg)
 	case tea.PasteMsg:
@@ -272,14 +260,31 @@ func (m *model) fail(err error) {
 	m.notice, m.until = "error: "+safe(text), m.now().Add(20*time.Second)
 }
 
+// after does what comes after a question. Where only questions are asked, the last answer is the end.
+func (m *model) after(then func() tea.Cmd) tea.Cmd {
+	var next tea.Cmd
+	if then != nil {
+		next = then()
+	}
+	if m.picked != nil && len(m.modals) == 0 {
+		return m.leave()
+	}
+	return next
+}
+
 // key is a key of the operator's.
 func (m *model) key(k tea.KeyPressMsg) tea.Cmd {
 	if n := len(m.modals); n > 0 {
-		if k.String() == "ctrl+c" {
-			m.modals = nil
-			return answer(nil)
+		over, then := m.modals[n-1].key(k)
+		switch {
+		case k.String() == "ctrl+c":
+			m.modals, then = nil, nil
+		case over:
+			m.modals = m.modals[:n-1]
+		default:
+			return nil
 		}
-		return m.modals[n-1].key(k)
+		return m.after(then)
 	}
 	if m.focus == onSession {
 		if k.String() == leaveSession {

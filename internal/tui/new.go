@@ -113,20 +113,20 @@ type preflight struct {
 	scroll int
 }
 
-func (f *preflight) key(k tea.KeyPressMsg) tea.Cmd {
+func (f *preflight) key(k tea.KeyPressMsg) (over bool, then func() tea.Cmd) {
 	switch k.String() {
 	case "y", "Y":
 		if f.p.Obstacle() == "" {
-			return answer(f.yes)
+			return true, f.yes
 		}
 	case "n", "N", "esc", "enter", "q":
-		return answer(nil)
+		return true, nil
 	case "down", "j":
 		f.scroll++
 	case "up", "k":
 		f.scroll = max(0, f.scroll-1)
 	}
-	return nil
+	return false, nil
 }
 
 func (f *preflight) draw(w, h int) []string {
