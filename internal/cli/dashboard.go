@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"github.com/claude-bottle/claude-bottle/internal/audit"
 	"github.com/claude-bottle/claude-bottle/internal/plan"
 	"github.com/claude-bottle/claude-bottle/internal/progress"
 	"github.com/claude-bottle/claude-bottle/internal/state"
@@ -150,6 +151,17 @@ func (h *screenHost) LastOutput(e state.Entry) time.Time {
 		return time.Time{}
 	}
 	return st.ModTime()
+}
+
+// LastEvent implements tui.Host: a log that has not changed is not read again.
+func (h *screenHost) LastEvent(e state.Entry, seen time.Time) (event audit.Event, at time.Time, ok bool) {
+	path := e.Dir.Path(state.AuditFile)
+	st, err := os.Stat(path)
+	if err != nil || st.ModTime().Equal(seen) {
+		return event, seen, false
+	}
+	event, err = audit.Last(path)
+	return event, st.ModTime(), err == nil
 }
 
 // Policy implements tui.Host.

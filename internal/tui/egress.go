@@ -17,17 +17,9 @@ const maxEvents = 2000
 // egress is the live traffic of the selected bottle.
 type egress struct {
 	events    []audit.Event
-	last      map[string]audit.Event // by bottle
 	filter    string
 	filtering bool
 	back      int // lines scrolled back
-}
-
-func (e *egress) lastOf(id string) *audit.Event {
-	if last, ok := e.last[id]; ok {
-		return &last
-	}
-	return nil
 }
 
 // gather is how long events are gathered before they are shown: a screen has no use for each by itself.
@@ -78,13 +70,9 @@ func (m *model) heard(msg heard) {
 	if n := len(e.events); n > maxEvents {
 		e.events = e.events[n-maxEvents:]
 	}
-	if e.last == nil {
-		e.last = map[string]audit.Event{}
-	}
-	e.last[msg.id] = msg.events[len(msg.events)-1]
 	for i := range m.rows {
 		if m.rows[i].id() == msg.id {
-			m.rows[i].last = told(e.last[msg.id])
+			m.rows[i].last = told(msg.events[len(msg.events)-1])
 		}
 	}
 }

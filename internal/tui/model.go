@@ -134,6 +134,9 @@ func (m *model) list() tea.Cmd {
 		for _, e := range entries {
 			r := known[e.ID.String()]
 			r.entry, r.waits = e, waits(host, e, now())
+			if event, at, ok := host.LastEvent(e, r.lastAt); ok {
+				r.last, r.lastAt = told(event), at
+			}
 			if e.Alive && e.ID.String() == shown {
 				r.look(ctx, host.Warden(e))
 			}
@@ -181,7 +184,12 @@ func (m *model) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 		}
 		return m, nil
 	case tea.MouseClickMsg:
-		return m, m.click(msg.X, msg.Y)
+		before := m.focus
+		m.click(msg.X, msg.Y)
+		if l := m.layout().detail; before == onSession && m.focus == onSession {
+			m.session().click(msg, msg.X-l.x-1, msg.Y-l.y-1)
+		}
+		return m, nil
 	case tea.MouseWheelMsg:
 		return m, m.wheel(msg)
 	}
@@ -196,11 +204,6 @@ func (m *model) listed(msg listed) tea.Cmd {
 		return again
 	}
 	m.rows = msg.rows
-	for i := range m.rows {
-		if e := m.egress.lastOf(m.rows[i].id()); e != nil {
-			m.rows[i].last = told(*e)
-		}
-	}
 	if at := slices.IndexFunc(m.rows, func(r row) bool { return r.id() == m.shown }); at >= 0 {
 		m.sel = at
 	}
@@ -320,9 +323,9 @@ func (m *model) move(by int) tea.Cmd {
 	return nil
 }
 
-func (m *model) click(x, y int) tea.Cmd {
+func (m *model) click(x, y int) {
 	if len(m.modals) > 0 {
-		return nil
+		return
 	}
 	l := m.layout()
 	switch {
@@ -346,7 +349,6 @@ func (m *model) click(x, y int) tea.Cmd {
 			m.focus = onSession
 		}
 	}
-	return nil
 }
 
 func (m *model) wheel(w tea.MouseWheelMsg) tea.Cmd {
@@ -359,7 +361,9 @@ func (m *model) wheel(w tea.MouseWheelMsg) tea.Cmd {
 	}
 	before := m.focus
 	m.click(w.X, w.Y)
-	if m.focus != onSession {
+	if l := m.layout().detail; m.focus == onSession && l.has(w.X, w.Y) {
+		m.session().wheel(w, w.X-l.x-1, w.Y-l.y-1)
+	} else {
 		m.move(by)
 	}
 	m.focus = before

@@ -25,6 +25,7 @@ type row struct {
 	status warden.Status // of a living one, when it has said
 	screen []string      // what its session shows, likewise
 	last   string        // the last thing it did
+	lastAt time.Time     // see Host.LastEvent
 	// waits: its agent has been quiet for so long that it seems to wait for the operator.
 	waits bool
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -25,6 +26,9 @@ type session struct {
 	sizes  chan client.Size
 	cancel context.CancelFunc
 	dirty  atomic.Bool
+	typed  *typed
+	back   int        // lines scrolled back
+	mu     sync.Mutex // what has scrolled off is not to change while it is drawn
 }
 
 // drawn says that a session has something new to show, or with ended that it is over.
@@ -52,7 +56,7 @@ func (m *model) openSession() tea.Cmd {
 		return nil
 	}
 	ctx, cancel := context.WithCancel(m.ctx)
-	s := &session{id: r.id(), sizes: make(chan client.Size, 1), cancel: cancel}
+	s := &session{id: r.id(), sizes: make(chan client.Size, 1), cancel: cancel, typed: newTyped()}
 	if m.sessions == nil {
 		m.sessions = map[string]*session{}
 	}
@@ -100,8 +104,14 @@ func (s *session) show(ctx context.Context, w Warden, size client.Size, send fun
 			}
 		}
 	}()
+	go func() { // ends when the terminal is closed
+		_, _ = io.Copy(s.typed, s.emu) // what is typed, and what the terminal answers
+	}()
+	if pipe, ok := s.emu.InputPipe().(io.Closer); ok { // the terminal's own Close races with its Read
+		defer pipe.Close()
+	}
 	_, err := w.Attach(ctx, client.AttachOptions{
-		Stdin: s.emu, Stdout: screen{s}, Size: size, Resize: s.sizes, History: true,
+		Stdin: s.typed, Stdout: screen{s}, Size: size, Resize: s.sizes, History: true,
 	})
 	if ctx.Err() != nil {
 		err = nil // somebody left it
@@ -113,6 +123,8 @@ func (s *session) show(ctx context.Context, w Warden, size client.Size, send fun
 type screen struct{ s *session }
 
 func (o screen) Write(p []byte) (int, error) {
+	o.s.mu.Lock()
+	defer o.s.mu.Unlock()
 	n, err := o.s.emu.Write(p)
 	o.s.dirty.Store(true)
 	return n, err
@@ -151,6 +163,7 @@ func (s *session) resize(w, h int) {
 
 func (s *session) key(k tea.KeyPressMsg) {
 	if s != nil {
+		s.back = 0
 		s.emu.SendKey(uv.KeyPressEvent{Text: k.Text, Mod: k.Mod, Code: k.Code, ShiftedCode: k.ShiftedCode, BaseCode: k.BaseCode, IsRepeat: k.IsRepeat})
 	}
 }
@@ -161,8 +174,90 @@ func (s *session) paste(text string) {
 	}
 }
 
-// lines are what the session shows.
+// wheel scrolls back, or goes to the agent's program where that takes the mouse and has the screen.
+func (s *session) wheel(w tea.MouseWheelMsg, x, y int) {
+	if s.emu.IsAltScreen() {
+		s.emu.SendMouse(uv.MouseWheelEvent{X: x, Y: y, Button: w.Button, Mod: w.Mod})
+		return
+	}
+	by := -3
+	if w.Button == tea.MouseWheelUp {
+		by = 3
+	}
+	s.back = min(max(0, s.back+by), s.emu.ScrollbackLen())
+}
+
+// click goes to the agent's program, should it take the mouse.
+func (s *session) click(c tea.MouseClickMsg, x, y int) {
+	s.emu.SendMouse(uv.MouseClickEvent{X: x, Y: y, Button: c.Button, Mod: c.Mod})
+	s.emu.SendMouse(uv.MouseReleaseEvent{X: x, Y: y, Button: c.Button, Mod: c.Mod})
+}
+
+// lines are what the session shows, scrolled back as far as it is.
 func (s *session) lines(w, h int) []string {
 	s.resize(w, h)
-	return strings.Split(s.emu.Render(), "\n")
+	screen := strings.Split(s.emu.Render(), "\n")
+	if s.back = min(s.back, s.emu.ScrollbackLen()); s.back == 0 {
+		return screen
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	past := s.emu.Scrollback().Lines()
+	s.back = min(s.back, len(past))
+	var out []string
+	for _, l := range past[len(past)-s.back:] {
+		out = append(out, l.Render())
+	}
+	return append(out, screen...)[:h]
+}
+
+// maxTyped bounds what is typed and not yet taken, in bytes.
+const maxTyped = 64 << 10
+
+// typed is what goes to the agent: writing to it never waits, so that no agent can stop the screen by not
+// reading. What is too much is dropped.
+type typed struct {
+	mu     sync.Mutex
+	wake   *sync.Cond
+	some   []byte
+	closed bool
+}
+
+func newTyped() *typed {
+	t := &typed{}
+	t.wake = sync.NewCond(&t.mu)
+	return t
+}
+
+// Write implements io.Writer.
+func (t *typed) Write(p []byte) (int, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.some = append(t.some, p[:min(len(p), maxTyped-len(t.some))]...)
+	t.wake.Broadcast()
+	return len(p), nil
+}
+
+// Read implements io.Reader.
+func (t *typed) Read(p []byte) (int, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for len(t.some) == 0 && !t.closed {
+		t.wake.Wait()
+	}
+	if len(t.some) == 0 {
+		return 0, io.EOF
+	}
+	n := copy(p, t.some)
+	t.some = t.some[n:]
+	return n, nil
+}
+
+// Close ends a Read under way.
+func (t *typed) Close() error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.closed = true
+	t.wake.Broadcast()
+	return nil
 }

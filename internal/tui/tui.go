@@ -32,6 +32,9 @@ type Host interface {
 	Prepare(r Request) (Preflight, error)
 	// LastOutput is when a bottle's session showed something last; zero when that is not known.
 	LastOutput(e state.Entry) time.Time
+	// LastEvent is the last thing a bottle did, of which seen is what was the last before; ok is false when
+	// there is nothing new.
+	LastEvent(e state.Entry, seen time.Time) (event audit.Event, at time.Time, ok bool)
 	// Policy says what a bottle may reach, a line each, painted and inert.
 	Policy(e state.Entry) []string
 	// Stop ends a bottle and waits until it is gone.

@@ -48,6 +48,12 @@ func (w *world) Warden(e state.Entry) Warden                    { return keeper{
 func (w *world) LastOutput(e state.Entry) time.Time {
 	return map[string]time.Time{"researcher-m3hxd": noon.Add(-time.Minute)}[e.ID.String()]
 }
+func (w *world) LastEvent(e state.Entry, _ time.Time) (audit.Event, time.Time, bool) {
+	if e.State != bottle.Running {
+		return audit.Event{}, time.Time{}, false
+	}
+	return w.events[len(w.events)-1], noon, true
+}
 func (w *world) Policy(state.Entry) []string {
 	return []string{"api.anthropic.com:443  POST /v1/messages", "everything else is refused"}
 }
