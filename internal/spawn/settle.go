@@ -12,6 +12,9 @@ const settleAfter = 2 * time.Second
 // the heap of a start is several times that of the waiting, and nothing else would make it shrink
 // for minutes. The returned function calls it off.
 func Settle() (cancel func()) {
-	t := time.AfterFunc(settleAfter, debug.FreeOSMemory)
+	t := time.AfterFunc(settleAfter, func() {
+		debug.FreeOSMemory()
+		letGo()
+	})
 	return func() { t.Stop() }
 }
