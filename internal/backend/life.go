@@ -4,11 +4,18 @@ import (
 	"context"
 	"fmt"
 	"sync"
+
+	"github.com/claude-bottle/claude-bottle/internal/wire"
 )
 
-// Life is the end of a bottle, as every driver's Bottle embeds it: asked for once, for one reason,
-// over once. Its methods are safe for concurrent use.
+// Life is what every driver's Bottle embeds: what holds it, and its end, asked for once, for one reason,
+// over once. Its methods are safe for concurrent use; Session, Outlets and Seal are set before anybody else
+// has the bottle.
 type Life struct {
+	Session *wire.Session
+	Outlets wire.Ways
+	Seal    Report
+
 	once   sync.Once
 	ending chan struct{} // closed to end the bottle
 	reason error         // set before ending is closed
@@ -18,6 +25,21 @@ type Life struct {
 
 // NewLife returns the Life of a bottle that has just begun.
 func NewLife() *Life { return &Life{ending: make(chan struct{}), done: make(chan struct{})} }
+
+// Wire implements Bottle.
+func (l *Life) Wire() *wire.Session { return l.Session }
+
+// Ways implements Bottle.
+func (l *Life) Ways() wire.Ways { return l.Outlets }
+
+// Report implements Bottle.
+func (l *Life) Report() Report { return l.Seal }
+
+// Cut ends the wire and the ways out, which ends everything at their other end.
+func (l *Life) Cut() {
+	_ = l.Session.Close() // never fails
+	l.Outlets.Close()
+}
 
 // End asks for the bottle's end; the first reason counts, and nil means that it was wanted.
 func (l *Life) End(reason error) {

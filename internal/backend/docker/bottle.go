@@ -10,26 +10,13 @@ import (
 	"github.com/moby/moby/client"
 
 	"github.com/claude-bottle/claude-bottle/internal/backend"
-	"github.com/claude-bottle/claude-bottle/internal/wire"
 )
 
 // Bottle is a running container with its wire.
 type Bottle struct {
 	*backend.Life
-	start   *start
-	session *wire.Session
-	ways    wire.Ways
-	report  backend.Report
+	start *start
 }
-
-// Wire implements backend.Bottle.
-func (b *Bottle) Wire() *wire.Session { return b.session }
-
-// Ways implements backend.Bottle.
-func (b *Bottle) Ways() wire.Ways { return b.ways }
-
-// Report implements backend.Bottle.
-func (b *Bottle) Report() backend.Report { return b.report }
 
 // watch owns the bottle's end: whatever brings it about, everything is taken down here, once, and
 // the life is over when that is complete.
@@ -46,12 +33,11 @@ func (b *Bottle) watch() {
 	go func() { // ends when the bottle has; Stop waits for it
 		select {
 		case <-b.Ending():
-		case <-b.session.Done():
+		case <-b.Session.Done():
 			b.End(b.lost())
 		}
 		stopMeter()
-		_ = b.session.Close() // never fails
-		b.ways.Close()
+		b.Cut()
 		meters.Wait()
 		b.Over(b.start.takeDown())
 	}()

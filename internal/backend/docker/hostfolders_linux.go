@@ -153,13 +153,13 @@ func (s *start) meetSocket(ctx context.Context, b *Bottle) (r guest.Report, err 
 		return r, errors.Join(err, conn.Close())
 	}
 	if err = conn.SetDeadline(time.Time{}); err == nil {
-		b.ways, err = netjail.Ways(sockets)
+		b.Outlets, err = netjail.Ways(sockets)
 	}
 	if err != nil {
 		return r, errors.Join(err, conn.Close())
 	}
-	b.ways.Narrow = r.Narrow
-	b.session = wire.NewSession(conn, wire.Warden)
+	b.Outlets.Narrow = r.Narrow
+	b.Session = wire.NewSession(conn, wire.Warden)
 	return r, nil
 }
 

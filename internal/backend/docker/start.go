@@ -332,7 +332,7 @@ func (s *start) meet(ctx context.Context) (backend.Bottle, error) {
 	case r.Failed != "":
 		return nil, fmt.Errorf("inside the bottle: %s", r.Failed)
 	}
-	b.report = s.report(r)
+	b.Seal = s.report(r)
 	b.watch()
 	return b, nil
 }
@@ -362,9 +362,9 @@ func (s *start) meetStdio(ctx context.Context, b *Bottle) (r guest.Report, err e
 	if err != nil || r.Failed != "" {
 		return r, err
 	}
-	b.session = wire.NewSession(s.attached, wire.Warden)
-	b.ways = wire.WaysOver(b.session)
-	b.ways.Narrow = r.Narrow
+	b.Session = wire.NewSession(s.attached, wire.Warden)
+	b.Outlets = wire.WaysOver(b.Session)
+	b.Outlets.Narrow = r.Narrow
 	return r, nil
 }
 

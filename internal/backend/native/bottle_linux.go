@@ -10,29 +10,16 @@ import (
 	"github.com/claude-bottle/claude-bottle/internal/backend/meter"
 	"github.com/claude-bottle/claude-bottle/internal/backend/native/cgroup"
 	"github.com/claude-bottle/claude-bottle/internal/spawn"
-	"github.com/claude-bottle/claude-bottle/internal/wire"
 )
 
 // Bottle is a running native bottle.
 type Bottle struct {
 	*backend.Life
-	session *wire.Session
-	ways    wire.Ways
-	report  backend.Report
 	cork    *child
 	group   *cgroup.Group
 	limits  backend.Limits
 	cleanup spawn.Cleanup
 }
-
-// Wire implements backend.Bottle.
-func (b *Bottle) Wire() *wire.Session { return b.session }
-
-// Ways implements backend.Bottle.
-func (b *Bottle) Ways() wire.Ways { return b.ways }
-
-// Report implements backend.Bottle.
-func (b *Bottle) Report() backend.Report { return b.report }
 
 // watch owns the bottle's end: whatever brings it about, everything is taken down here, once, and
 // the life is over when that is complete.
@@ -49,15 +36,14 @@ func (b *Bottle) watch(folders []string) {
 	go func() { // ends when the bottle has; Stop waits for it
 		select {
 		case <-b.Ending():
-		case <-b.session.Done():
+		case <-b.Session.Done():
 			b.End(b.lost())
 		case <-b.cork.exited:
 			b.End(b.lost())
 		}
 		stopMeter()
-		_ = b.session.Close() // never fails
-		_ = b.cork.end()      // never fails
-		b.ways.Close()
+		b.Cut()
+		_ = b.cork.end() // never fails
 		meters.Wait()
 		b.Over(b.cleanup.Run())
 	}()

@@ -208,10 +208,9 @@ func (s *start) finish(r report, sockets []*os.File) (backend.Bottle, error) {
 		return nil, err
 	}
 	b := &Bottle{
-		Life: backend.NewLife(), ways: ways, cork: s.cork, group: s.group, limits: s.spec.Limits,
-		report: s.report(r), cleanup: s.undo,
+		Life: backend.NewLife(), cork: s.cork, group: s.group, limits: s.spec.Limits, cleanup: s.undo,
 	}
-	b.session = wire.NewSession(s.cork.conn, wire.Warden)
+	b.Session, b.Outlets, b.Seal = wire.NewSession(s.cork.conn, wire.Warden), ways, s.report(r)
 	b.watch(writable(s.jail))
 	return b, nil
 }

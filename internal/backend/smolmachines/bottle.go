@@ -152,10 +152,11 @@ func (s *start) meet(ctx context.Context) (backend.Bottle, error) {
 		_ = r.listener.Close() // as above
 	}
 	s.bySocket = m.line != io.ReadWriteCloser(r)
-	b := &Bottle{Life: backend.NewLife(), start: s, session: wire.NewSession(m.line, wire.Warden)}
-	b.ways = wire.WaysOver(b.session)
-	b.ways.Narrow = m.report.Narrow
-	b.report = s.report(m.report)
+	b := &Bottle{Life: backend.NewLife(), start: s}
+	b.Session = wire.NewSession(m.line, wire.Warden)
+	b.Outlets = wire.WaysOver(b.Session)
+	b.Outlets.Narrow = m.report.Narrow
+	b.Seal = s.report(m.report)
 	b.watch()
 	return b, nil
 }
@@ -172,20 +173,8 @@ func (s *start) explainSilence(err error) error {
 // Bottle is a running machine with its wire.
 type Bottle struct {
 	*backend.Life
-	start   *start
-	session *wire.Session
-	ways    wire.Ways
-	report  backend.Report
+	start *start
 }
-
-// Wire implements backend.Bottle.
-func (b *Bottle) Wire() *wire.Session { return b.session }
-
-// Ways implements backend.Bottle.
-func (b *Bottle) Ways() wire.Ways { return b.ways }
-
-// Report implements backend.Bottle.
-func (b *Bottle) Report() backend.Report { return b.report }
 
 // watch owns the bottle's end: whatever brings it about, everything is taken down here, once, and
 // the life is over when that is complete.
@@ -193,13 +182,12 @@ func (b *Bottle) watch() {
 	go func() { // ends when the bottle has; Stop waits for it
 		select {
 		case <-b.Ending():
-		case <-b.session.Done():
+		case <-b.Session.Done():
 			b.End(b.lost())
 		case <-b.start.exec.exited:
 			b.End(b.lost())
 		}
-		_ = b.session.Close() // never fails
-		b.ways.Close()
+		b.Cut()
 		b.Over(b.start.takeDown())
 	}()
 }
