@@ -80,7 +80,9 @@ func TestDashboard(t *testing.T) {
 	p.sees("1 bottle runs on", "at-home>")
 	p.says("clear; claude-bottle dashboard --once")
 	p.sees("1 running", "lamp")
-	p.says("clear; env -u TMUX claude-bottle dashboard")
+	p.says("clear")
+	p.until("that is gone", func(screen string) bool { return !strings.Contains(screen, "1 running") })
+	p.says("env -u TMUX claude-bottle dashboard")
 	p.sees("1 running", "lamp")
 	// A file is edited, and what is wrong with it is said when it is saved.
 	p.presses("e")

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -220,6 +221,28 @@ func press(m *model, keys ...string) {
 	}
 }
 
+// inbox keeps what is sent to a model from elsewhere until the test takes it, as the program's loop does.
+type inbox struct {
+	mu   sync.Mutex
+	msgs []tea.Msg
+}
+
+func (b *inbox) put(msg tea.Msg) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.msgs = append(b.msgs, msg)
+}
+
+func (b *inbox) deliver(m *model) {
+	b.mu.Lock()
+	msgs := b.msgs
+	b.msgs = nil
+	b.mu.Unlock()
+	for _, msg := range msgs {
+		m.Update(msg)
+	}
+}
+
 // settle does what a command asks for, as the program would.
 func settle(m *model, cmd tea.Cmd) {
 	for cmd != nil {
@@ -302,7 +325,8 @@ func TestNewBottleAsksFirst(t *testing.T) {
 	t.Parallel()
 	w := scene(t)
 	m := shown(t, w, 120, 40)
-	m.send = func(msg tea.Msg) { m.Update(msg) }
+	var in inbox
+	m.send = in.put
 	press(m, "n")
 	if !strings.Contains(plainScreen(m), "a new bottle of which agent?") {
 		t.Fatalf("no question:\n%s", plainScreen(m))
@@ -327,6 +351,7 @@ func TestNewBottleAsksFirst(t *testing.T) {
 	w.launch = errors.New("no space left on device")
 	m.show(Request{Agent: "researcher"})
 	press(m, "y")
+	in.deliver(m)
 	if w.asked[len(w.asked)-1] != "launch" {
 		t.Errorf("after a yes it was asked %q", w.asked)
 	}
