@@ -313,6 +313,9 @@ func (m *model) key(k tea.KeyPressMsg) tea.Cmd {
 func (m *model) move(by int) tea.Cmd {
 	switch m.focus {
 	case onDetail:
+		if m.launch() != nil {
+			by = -by
+		}
 		m.scroll = max(0, m.scroll+by)
 	case onEgress:
 		m.egress.back = max(0, m.egress.back-by)

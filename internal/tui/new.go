@@ -6,6 +6,7 @@ import (
 
 	tea "charm.land/bubbletea/v2"
 
+	"github.com/claude-bottle/claude-bottle/internal/bottle"
 	"github.com/claude-bottle/claude-bottle/internal/progress"
 )
 
@@ -102,7 +103,7 @@ func (m *model) show(r Request) tea.Cmd {
 		m.fail(err)
 		return nil
 	}
-	m.push(&preflight{p: p, yes: func() tea.Cmd { return m.launch(p) }})
+	m.push(&preflight{p: p, yes: func() tea.Cmd { return m.begin(p) }})
 	return nil
 }
 
@@ -164,7 +165,20 @@ type launched struct {
 	ended  bool
 }
 
-func (m *model) launch(p Preflight) tea.Cmd {
+// launch is that of the selected bottle, as long as it goes on or when it failed; nil otherwise.
+func (m *model) launch() *launching {
+	r, ok := m.selected()
+	if !ok {
+		return nil
+	}
+	if l := m.launches[r.id()]; l != nil && (r.entry.State == bottle.Creating || l.err != nil) {
+		return l
+	}
+	return nil
+}
+
+// begin launches what was said yes to.
+func (m *model) begin(p Preflight) tea.Cmd {
 	id := p.ID()
 	m.launches[id] = &launching{id: id}
 	m.shown = id

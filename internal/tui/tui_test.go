@@ -211,6 +211,8 @@ func press(m *model, keys ...string) {
 			msg = tea.KeyPressMsg{Code: tea.KeyEscape}
 		case "down":
 			msg = tea.KeyPressMsg{Code: tea.KeyDown}
+		case "up":
+			msg = tea.KeyPressMsg{Code: tea.KeyUp}
 		case "tab":
 			msg = tea.KeyPressMsg{Code: tea.KeyTab}
 		case "space":
@@ -385,6 +387,32 @@ func TestWithoutTmuxTheWholeTerminalWillDo(t *testing.T) {
 	}
 	if _, cmd = m.Update(msg); cmd == nil || m.tmux != nil || !strings.Contains(m.notice, "no server running") {
 		t.Errorf("then there is %v, notice %q", cmd, m.notice)
+	}
+}
+
+// The news of a launch is its last line; scrolling goes back.
+func TestALaunchShowsItsLastLines(t *testing.T) {
+	t.Parallel()
+	m := shown(t, scene(t), 120, 40)
+	id := "tester-0abcd" // which is being made
+	m.launches[id] = &launching{id: id}
+	for m.shown != id {
+		press(m, "down")
+	}
+	var events []progress.Event
+	for i := range 500 {
+		events = append(events, progress.Event{Step: "image", Line: fmt.Sprintf("loud line %03d", i)})
+	}
+	m.Update(launched{id: id, events: events})
+	if screen := plainScreen(m); !strings.Contains(screen, "loud line 499") || strings.Contains(screen, "loud line 400") {
+		t.Errorf("it shows\n%s", screen)
+	}
+	m.focus = onDetail
+	for range 100 {
+		press(m, "up")
+	}
+	if screen := plainScreen(m); !strings.Contains(screen, "loud line 399") || strings.Contains(screen, "loud line 499") {
+		t.Errorf("scrolled back it shows\n%s", screen)
 	}
 }
 

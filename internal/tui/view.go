@@ -102,7 +102,11 @@ func (m *model) detailBox(r rect) []string {
 		return box("session of "+m.shown+", "+leaveSession+" leaves it", m.session().lines(r.w-2, r.h-2), r.w, r.h, m.focus == onSession)
 	}
 	lines := m.detailLines(r.w - 2)
-	m.scroll = min(m.scroll, max(0, len(lines)-(r.h-2)))
+	end := max(0, len(lines)-(r.h-2))
+	m.scroll = min(m.scroll, end)
+	if m.launch() != nil { // of which the last is the news, and scrolling goes back
+		return box("launch"+of(m.shown), lines[end-m.scroll:], r.w, r.h, m.focus == onDetail)
+	}
 	return box("about"+of(m.shown), lines[m.scroll:], r.w, r.h, m.focus == onDetail)
 }
 
@@ -162,7 +166,7 @@ func (m *model) detailLines(w int) []string {
 	if !ok {
 		return nil
 	}
-	if l := m.launches[r.id()]; l != nil && (r.entry.State == bottle.Creating || l.err != nil) {
+	if l := m.launch(); l != nil {
 		return l.lines(w)
 	}
 	e := r.entry
