@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -164,7 +165,8 @@ func find(ctx context.Context, api client.APIClient, only bottle.ID) ([]thing, e
 			continue // its container takes them along
 		}
 		add(map[string]string{labelID: id.String()}, thing{
-			what: "mount " + strings.Join(places, ", "), remove: func(context.Context) error { return takeBack(places) },
+			what: "mount " + strings.Join(places, ", "), made: lentSince(places),
+			remove: func(context.Context) error { return takeBack(places) },
 		})
 	}
 	volumes, err := api.VolumeList(ctx, client.VolumeListOptions{Filters: filter})
@@ -189,6 +191,16 @@ func find(ctx context.Context, api client.APIClient, only bottle.ID) ([]thing, e
 		})
 	}
 	return out, nil
+}
+
+// lentSince is when folders were lent: their container may have been made since containers were listed. Of
+// what can't be told it is now.
+func lentSince(places []string) time.Time {
+	st, err := os.Stat(filepath.Dir(places[0])) // ours, in which their places were made
+	if err != nil {
+		return time.Now()
+	}
+	return st.ModTime()
 }
 
 // ownName returns which of a container's names is one we give to those of the bottle id.

@@ -234,3 +234,47 @@ func TestRemainsOfABottleWithoutAFolderGo(t *testing.T) {
 		})
 	}
 }
+
+// Folders that are lent and that no container is seen of may be those of a bottle that is being made: whoever
+// cleans up for another home leaves them alone until they are old.
+func TestWhatIsJustLentIsLeftAlone(t *testing.T) {
+	t.Parallel()
+	k := kinds[0]
+	k.needed(t)
+	if os.Geteuid() != 0 {
+		t.Skip("folders of an ordinary user are lent to nobody")
+	}
+	s := aSpec(t)
+	s.System = k.system()
+	if s.Dir = filepath.Join(s.Dir, s.ID.String()); os.Mkdir(s.Dir, 0o700) != nil { // whose mounts they are is told by it
+		t.Fatal(s.Dir)
+	}
+	k.orphan(t, s, created)
+	// As who lists containers first sees it when the bottle comes into being right then.
+	if _, err := k.api(t).ContainerRemove(t.Context(), containerName(s.ID), client.ContainerRemoveOptions{Force: true}); err != nil {
+		t.Fatal(err)
+	}
+	ours := func() []backend.Leftover {
+		all, err := k.open("").Found(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return slices.DeleteFunc(all, func(l backend.Leftover) bool { return l.ID != s.ID })
+	}
+	if found := ours(); len(found) != 1 || found[0].Idle || !strings.HasPrefix(found[0].What, "mount ") {
+		t.Errorf("just lent: %+v", found)
+	}
+	long := time.Now().Add(-time.Hour)
+	if err := os.Chtimes(filepath.Join(s.Dir, ownFolder), long, long); err != nil {
+		t.Fatal(err)
+	}
+	if found := ours(); len(found) != 1 || !found[0].Idle {
+		t.Errorf("lent long ago: %+v", found)
+	}
+	if err := k.open("").Remove(t.Context(), s.ID); err != nil {
+		t.Error(err)
+	}
+	if found := ours(); len(found) != 0 {
+		t.Errorf("left behind: %+v", found)
+	}
+}
