@@ -68,7 +68,7 @@ func (m *model) Init() tea.Cmd {
 	if m.picked != nil {
 		return m.after(m.newBottle)
 	}
-	return m.list()
+	return m.look(true)
 }
 
 // Messages.
@@ -77,6 +77,8 @@ type (
 	listed struct {
 		rows []row
 		err  error
+		// on time: the next look follows a second later. Others are between those.
+		onTime bool
 	}
 	// tick is the time to look again.
 	tick struct{}
@@ -118,8 +120,11 @@ func waits(h Host, e state.Entry, now time.Time) bool {
 	return !shown.IsZero() && now.Sub(shown) > quiet
 }
 
-// list looks at all bottles, and asks those that live.
-func (m *model) list() tea.Cmd {
+// list looks at all bottles now, besides the looks that come every second.
+func (m *model) list() tea.Cmd { return m.look(false) }
+
+// look looks at all bottles, and asks the one that is shown.
+func (m *model) look(onTime bool) tea.Cmd {
 	known := map[string]row{}
 	for _, r := range m.rows {
 		known[r.id()] = r
@@ -128,7 +133,7 @@ func (m *model) list() tea.Cmd {
 	return func() tea.Msg {
 		entries, err := host.Bottles(ctx)
 		if err != nil {
-			return listed{err: err}
+			return listed{err: err, onTime: onTime}
 		}
 		rows := make([]row, 0, len(entries))
 		for _, e := range entries {
@@ -143,7 +148,7 @@ func (m *model) list() tea.Cmd {
 			rows = append(rows, r)
 		}
 		arrange(rows)
-		return listed{rows: rows}
+		return listed{rows: rows, onTime: onTime}
 	}
 }
 
@@ -157,7 +162,7 @@ func (m *model) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 	case listed:
 		return m, m.listed(msg)
 	case tick:
-		return m, m.list()
+		return m, m.look(true)
 	case heard:
 		m.heard(msg)
 		return m, nil
@@ -198,7 +203,10 @@ func (m *model) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 
 // listed takes the list over and keeps the selected bottle selected.
 func (m *model) listed(msg listed) tea.Cmd {
-	again := tea.Tick(every, func(time.Time) tea.Msg { return tick{} })
+	var again tea.Cmd
+	if msg.onTime {
+		again = tea.Tick(every, func(time.Time) tea.Msg { return tick{} })
+	}
 	if msg.err != nil {
 		m.fail(msg.err)
 		return again

@@ -430,6 +430,30 @@ func TestStopAsksFirst(t *testing.T) {
 	}
 }
 
+// Looks that something asks for don't add to those that come every second: there would be ever more of them.
+func TestLooksDoNotMultiply(t *testing.T) {
+	t.Parallel()
+	m := shown(t, scene(t), 100, 30)
+	for what, c := range map[string]struct {
+		cmd   tea.Cmd
+		again bool
+	}{"the first": {m.Init(), true}, "asked for": {m.list(), false}} {
+		if _, next := m.Update(c.cmd()); (next != nil) != c.again {
+			t.Errorf("%s: another one follows: %v", what, next != nil)
+		}
+	}
+	if _, next := m.Update(tick{}); next == nil {
+		t.Error("when it is time nobody looks")
+	} else if l, ok := next().(listed); !ok || !l.onTime {
+		t.Errorf("when it is time there is %+v", l)
+	}
+	if _, next := m.Update(done{"done", nil}); next == nil {
+		t.Error("after something was done nobody looks")
+	} else if l, ok := next().(listed); !ok || l.onTime {
+		t.Errorf("after something was done there is %+v", l)
+	}
+}
+
 func TestFilterNarrows(t *testing.T) {
 	t.Parallel()
 	m := shown(t, scene(t), 120, 40)
