@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -27,7 +28,11 @@ func program(t *testing.T) (path string, env []string) {
 	path = filepath.Join(t.TempDir(), "claude-bottle")
 	b, err := os.ReadFile(self)
 	if err == nil {
+		// What another test forks meanwhile would have the file open for writing until it is another
+		// program, and nobody could run it (golang/go#22315).
+		syscall.ForkLock.RLock()
 		err = os.WriteFile(path, b, 0o755)
+		syscall.ForkLock.RUnlock()
 	}
 	if err != nil {
 		t.Fatal(err)
