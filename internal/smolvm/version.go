@@ -19,7 +19,7 @@ import (
 const (
 	leastMinor  = 9
 	leastReason = "1.9.0 or a later 1.x is needed: before it mounted sockets could be mixed up between machines and policies lost"
-	update      = "update it: curl -sSL https://smolmachines.com/install.sh | sh"
+	update      = "update it: curl -sSL https://smolmachines.com/install.sh | bash"
 )
 
 // needed are options of "machine create" without which there is no bottle.

@@ -64,7 +64,7 @@ func (b *Backend) tool(ctx context.Context) (t smolvm.Tool, version string, err 
 	return t, "", fmt.Errorf("%w: %w", backend.ErrUnavailable, err)
 }
 
-const install = "curl -sSL https://smolmachines.com/install.sh | sh, or export " + smolvm.ProgramVariable + "=/path/of/smolvm"
+const install = "curl -sSL https://smolmachines.com/install.sh | bash, or export " + smolvm.ProgramVariable + "=/path/of/smolvm"
 
 // findEngine finds the container engine that images are built in.
 func (b *Backend) findEngine() (engine.Where, error) { return engine.Find(b.env, b.home()) }
