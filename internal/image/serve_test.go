@@ -523,7 +523,10 @@ func TestADiskThatIsFull(t *testing.T) {
 	t.Parallel()
 	small := t.TempDir()
 	if err := mountSmall(small); err != nil {
-		t.Skipf("no small file system: %v", err)
+		if os.Getenv("CI") != "" && os.Geteuid() == 0 {
+			t.Fatalf("no small file system: %v", err)
+		}
+		t.Skipf("only root may mount a small file system: %v", err)
 	}
 	t.Cleanup(func() {
 		if err := unmountSmall(small); err != nil {
