@@ -44,11 +44,7 @@ func (a *app) runHeadless(ctx context.Context, p preflight, quiet bool) error {
 	case r.Exit == nil:
 		return fmt.Errorf("bottle %s: the session ended without an exit code", h.ID)
 	}
-	err = a.waitGone(ctx, h.Dir)
-	if err == nil && !quiet {
-		a.tellKept(h.Dir)
-	}
-	return errors.Join(agentEnded(*r.Exit), err)
+	return a.sawEnd(ctx, h.Dir, *r.Exit, quiet)
 }
 
 // exitPipe is what a shell makes of a program that SIGPIPE ended.

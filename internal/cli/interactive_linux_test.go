@@ -179,3 +179,22 @@ func TestSecondInterruptStopsARun(t *testing.T) {
 		t.Errorf("exit code %d, want 1", code)
 	}
 }
+
+// Whoever is attached to a bottle that is stopped reads who ended it, also when the agent obeys the
+// first signal and its own exit comes through.
+func TestAttachedToWhatIsStopped(t *testing.T) {
+	t.Parallel()
+	path, env := program(t)
+	p := sit(t, path, env, "start", "sh", "--yes", "--", "-c", `trap "exit 9" TERM; echo rea""dy; while :; do sleep 0.05; done`)
+	p.sees("ready")
+	stop := exec.Command(path, "stop", "--all")
+	stop.Env = env
+	if out, err := stop.CombinedOutput(); err != nil {
+		t.Errorf("stop: %v\n%s", err, out)
+	}
+	p.sees("exited with code 9 and is kept")
+	p.sees("ended: stopped by the operator")
+	if code := p.leaves(); code != 9 {
+		t.Errorf("exit code %d, want the agent's, 9", code)
+	}
+}
