@@ -26,8 +26,8 @@ var layers = [][]string{
 	{"backend/guest", "backend/jail", "backend/carry", "backend/system"},
 	{"selftest", "plan"},
 	{"provider", "image", "session", "workspace", "standin", "vault", "state", "egress", "cork", "manifest"},
-	{"backend", "audit"},
-	{"wire", "progress", "spawn", "policy", "engine", "smolvm"},
+	{"backend", "audit", "preset"},
+	{"wire", "progress", "spawn", "policy", "engine", "smolvm", "scan", "usage"},
 	{"bottle", "secret", "inert", "archive"},
 }
 

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/claude-bottle/claude-bottle/internal/inert"
@@ -259,9 +260,13 @@ func clean(e *Event) {
 		max int
 	}{
 		{&e.Bottle, 64}, {&e.Rule, 256}, {&e.Why, 1024}, {&e.Host, 256}, {&e.Addr, 64},
-		{&e.Method, 32}, {&e.Path, 1024}, {&e.Text, 2048}, {&e.Verdict, 16},
+		{&e.Method, 32}, {&e.Path, 1024}, {&e.Text, 2048}, {&e.Verdict, 16}, {&e.Model, 80},
 	} {
 		*t.s = inert.Text(*t.s, t.max)
+	}
+	e.Findings = slices.Clone(e.Findings[:min(len(e.Findings), maxFindings)]) // the caller's stay as they are
+	for i := range e.Findings {
+		e.Findings[i].clean()
 	}
 	e.Kind, e.Via = Kind(inert.Text(string(e.Kind), 32)), Via(inert.Text(string(e.Via), 32))
 }

@@ -54,8 +54,21 @@ type Event struct {
 	BytesIn  int64   `json:"bytes_in,omitempty"`  // response body, upstream to bottle
 	Millis   float64 `json:"ms,omitempty"`
 
+	// What a model's answer told of itself: see usage.Usage, whose bounds hold. On a WebSocket every
+	// answer is an event of its own, without bytes, which its connection's event has.
+	Model              string `json:"model,omitempty"`
+	TokensIn           int64  `json:"tokens_in,omitempty"` // read anew; caches apart
+	TokensCacheRead    int64  `json:"tokens_cache_read,omitempty"`
+	TokensCacheWrite   int64  `json:"tokens_cache_write,omitempty"`
+	TokensCacheWrite1h int64  `json:"tokens_cache_write_1h,omitempty"` // of TokensCacheWrite
+	TokensOut          int64  `json:"tokens_out,omitempty"`
+	TokensReasoning    int64  `json:"tokens_reasoning,omitempty"` // of TokensOut
+
 	Count uint64 `json:"count,omitempty"` // KindDropped: how many were folded
 	Text  string `json:"text,omitempty"`  // free words for lifecycle, session and self-test
+
+	// Findings are what the scanner found in the exchange; what was done is in each.
+	Findings []Finding `json:"findings,omitempty"`
 
 	Prev string `json:"prev"` // SHA-256 of the line before, hex; 64 zeros on the first
 }

@@ -68,6 +68,13 @@ func (g *gate) fold(e *Event, n uint64) {
 	f.Count += n
 	f.BytesOut += e.BytesOut
 	f.BytesIn += e.BytesIn
+	f.TokensIn += e.TokensIn
+	f.TokensCacheRead += e.TokensCacheRead
+	f.TokensCacheWrite += e.TokensCacheWrite
+	f.TokensCacheWrite1h += e.TokensCacheWrite1h
+	f.TokensOut += e.TokensOut
+	f.TokensReasoning += e.TokensReasoning
+	f.Findings = append(f.Findings, e.Findings[:min(len(e.Findings), max(0, maxFindings-len(f.Findings)))]...)
 	// The last one stands for all: enough to see who asked for what.
 	f.Via, f.Rule, f.Why, f.Host, f.Addr, f.Port = e.Via, e.Rule, e.Why, e.Host, e.Addr, e.Port
 	f.Text = fmt.Sprintf("%d %s events came too fast to be written one by one; the last is shown", f.Count, k.kind)

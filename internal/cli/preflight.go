@@ -47,6 +47,7 @@ func (p preflight) printWide(w io.Writer, st style, width int) {
 	s.rows("limits", p.limits(st))
 	s.row("git", p.git())
 	s.rows("egress", p.egress(st))
+	s.words("dlp", p.dlp(st))
 	p.notes(s)
 }
 
@@ -130,7 +131,11 @@ func (p preflight) secrets(st style) []string {
 	var lines []string
 	for _, s := range p.plan.Secrets {
 		where := st.red("missing")
-		if from := p.found[s.Name]; from != "" {
+		switch from := p.found[s.Name]; {
+		case from == "":
+		case s.Placeholder == "":
+			where = st.green("from your "+from) + "; looked for in what leaves"
+		default:
 			where = st.green("from your "+from) + "; never in the bottle"
 		}
 		lines = append(lines, fmt.Sprintf("%-*s  %s", width, secretName(s), where))
@@ -214,6 +219,18 @@ func provenance(field, from string) string {
 		return ""
 	}
 	return field + ": " + from
+}
+
+// dlp tells how the bottle's scanning differs from the usual.
+func (p preflight) dlp(st style) string {
+	parts := usualScan(p.plan.Routes)
+	if p.plan.DLP.Rules != "" {
+		parts = append(parts, "your own credential shapes too")
+	}
+	if !p.plan.DLP.Canary {
+		parts = append(parts, st.yellow("no canary"))
+	}
+	return strings.Join(parts, "; ")
 }
 
 func (p preflight) notes(s sheet) {

@@ -103,6 +103,23 @@ egress:
 			request: plan.Request{Label: "the big one", Cwd: "/src/project", Prompt: "Fix the failing test, then say which one it was and why it failed, in one line please.", Args: []string{"--model", "a b"}},
 			env:     map[string]string{"MINE": "secret-mine", "SAME": "secret-same", "EXAMPLE_TOKEN": "secret-token", "ANTHROPIC_API_KEY": "secret-key"},
 		},
+		"capabilities": {
+			agent: "---\nbottle: b\n---\n",
+			bottle: `---
+egress:
+  allow:
+    - npm
+    - github: {repos: [acme/app, acme/lib], access: write, auth: {token_ref: GH_TOKEN}}
+  routes:
+    - host: own.example.org
+      dlp: {outbound_on_match: redact, budget: 64MiB}
+    - {host: pinned.example.org, passthrough: true}
+  tcp: ["db.example.org:5432"]
+dlp: {secrets: [DB_PASSWORD], canary: false, inbound_detectors: [echo]}
+---
+`,
+			env: map[string]string{"GH_TOKEN": "secret-gh", "DB_PASSWORD": "secret-db", "ANTHROPIC_API_KEY": "secret-key"},
+		},
 		"no_backend": {
 			agent:  "---\nbottle: b\n---\n",
 			bottle: "---\nagent_provider: {template: shell}\n---\n",

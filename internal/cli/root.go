@@ -59,8 +59,8 @@ Environment:
 	root.CompletionOptions.DisableDefaultCmd = true
 	root.SetFlagErrorFunc(flagError)
 	root.AddCommand(
-		a.dashboardCommand(), a.startCommand(), a.runCommand(), a.demoCommand(), a.listCommand(), a.attachCommand(), a.stopCommand(), a.logsCommand(),
-		a.cleanupCommand(), a.loginCommand(), a.logoutCommand(), a.doctorCommand(), a.schemaCommand(), a.versionCommand(), a.completionCommand(),
+		a.dashboardCommand(), a.startCommand(), a.runCommand(), a.demoCommand(), a.listCommand(), a.usageCommand(), a.attachCommand(), a.stopCommand(), a.logsCommand(),
+		a.cleanupCommand(), a.loginCommand(), a.logoutCommand(), a.doctorCommand(), a.policyCommand(), a.schemaCommand(), a.versionCommand(), a.completionCommand(),
 	)
 	return root
 }

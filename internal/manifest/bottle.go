@@ -46,11 +46,10 @@ type layer struct {
 	routes    *[]Route
 	limits    Limits
 	runtime   *Runtime
+	dlp       *dlpLayer
 	repos     *[]Unbuilt // empty when declared without any
 	supervise *[]Unbuilt // empty when declared false
-	dlp       *[]Unbuilt
-	image     []Unbuilt // of the provider
-	routeDLP  []Unbuilt // of the routes
+	image     []Unbuilt  // of the provider
 }
 
 // over returns l with child laid over it, by the rules of docs/MANIFEST.md: env by name, git user
@@ -60,7 +59,7 @@ func (l layer) over(child layer) layer {
 		l.provider, l.image = child.provider, child.image
 	}
 	if child.routes != nil {
-		l.routes, l.routeDLP = child.routes, child.routeDLP
+		l.routes = child.routes
 	}
 	lay(&l.repos, child.repos)
 	lay(&l.supervise, child.supervise)
@@ -83,12 +82,12 @@ func (l layer) over(child layer) layer {
 // unbuilt lists what the layer asks for and this version can't give.
 func (l layer) unbuilt() []Unbuilt {
 	out := slices.Clone(l.image)
-	for _, u := range []*[]Unbuilt{l.repos, l.supervise, l.dlp} {
+	for _, u := range []*[]Unbuilt{l.repos, l.supervise} {
 		if u != nil {
 			out = append(out, *u...)
 		}
 	}
-	return append(out, l.routeDLP...)
+	return append(out, l.asks()...)
 }
 
 // layerOf checks what decoding could not see in one value alone, and converts.
@@ -104,16 +103,7 @@ func layerOf(f *file, k *bottleKeys) layer {
 		}
 	}
 	if e := k.Egress; e != nil {
-		routes := make([]Route, len(e.Routes))
-		for i, r := range e.Routes {
-			p := place{"egress.routes", "egress.routes"}.item(i)
-			routes[i] = f.route(r, p)
-			if r.DLP != nil {
-				l.routeDLP = append(l.routeDLP, f.unbuilt(p.path+".dlp"))
-				f.dlp(r.DLP, p.key("dlp"))
-			}
-		}
-		l.routes = &routes
+		l.routes = new(f.egress(e))
 	}
 	if k.Supervise != nil {
 		l.supervise = new([]Unbuilt)
@@ -125,8 +115,7 @@ func layerOf(f *file, k *bottleKeys) layer {
 		l.runtime = &Runtime{string(k.Runtime), f.at["runtime"]}
 	}
 	if k.DLP != nil {
-		l.dlp = &[]Unbuilt{f.unbuilt("dlp")}
-		f.dlp(k.DLP, place{"dlp", "dlp"})
+		l.dlp = f.dlp(k.DLP)
 	}
 	return l
 }
@@ -174,10 +163,4 @@ func (f *file) repos(repos map[string]repoKeys) *[]Unbuilt {
 		*out = []Unbuilt{f.unbuilt("git-gate.repos")}
 	}
 	return out
-}
-
-func (f *file) dlp(k *dlpKeys, at place) {
-	if k.OnMatch != "" {
-		f.oneOf(k.OnMatch, at.key("outbound_on_match"))
-	}
 }

@@ -22,6 +22,8 @@ type decoder struct {
 	// shift is added to the tree's lines: the frontmatter does not start at line 1.
 	shift int
 	errs  []*Error
+	// presets are the operator's own, by name.
+	presets map[string]*file
 	// at tells where each key stands: scalars by their value, mappings and lists by their key.
 	at map[string]Pos
 }
@@ -50,23 +52,35 @@ type node interface {
 	decodeNode(d *decoder, n *yaml.Node, at place)
 }
 
-// decode parses doc into keys, a pointer to a struct, and returns every mistake.
-func decode(file string, kind Kind, doc document, keys any) (map[string]Pos, []*Error) {
-	d := &decoder{file: file, kind: kind, shift: doc.firstLine - 1, at: make(map[string]Pos)}
+func newDecoder(file string, kind Kind, firstLine int) *decoder {
+	return &decoder{file: file, kind: kind, shift: firstLine - 1, at: make(map[string]Pos)}
+}
+
+// decode parses doc into keys, a pointer to a struct.
+func (d *decoder) decode(doc document, keys any) {
+	if root := d.load(doc); root != nil {
+		d.value(root, reflect.ValueOf(keys).Elem(), place{})
+	}
+}
+
+// load parses doc; nil for one that can't be or that holds nothing, where every key is optional at
+// the top.
+func (d *decoder) load(doc document) *yaml.Node {
 	if doc.empty() {
-		return d.at, nil // every key is optional at the top
+		return nil
 	}
 	var root yaml.Node
 	// The option WithSingleDocument is not given: in v4.0.0 it reads the first document and passes
 	// over the others in silence, where Load without it refuses them.
-	if err := yaml.Load(doc.yaml, &root); err != nil {
-		return d.at, d.syntax(doc, err)
+	err := yaml.Load(doc.yaml, &root)
+	if err == nil && (root.Kind != yaml.DocumentNode || len(root.Content) != 1) {
+		err = errors.New("not one document")
 	}
-	if root.Kind != yaml.DocumentNode || len(root.Content) != 1 {
-		return d.at, d.syntax(doc, errors.New("not one document"))
+	if err != nil {
+		d.errs = append(d.errs, d.syntax(doc, err)...)
+		return nil
 	}
-	d.value(root.Content[0], reflect.ValueOf(keys).Elem(), place{})
-	return d.at, d.errs
+	return root.Content[0]
 }
 
 // syntax translates what the YAML parser refused.
@@ -311,7 +325,7 @@ func article(k Kind) string {
 	if k == KindAgent {
 		return "an agent"
 	}
-	return "a bottle"
+	return "a " + string(k)
 }
 
 // clip bounds a number or name that goes into an error.

@@ -26,6 +26,7 @@ type Effective struct {
 	Env          []EnvVar
 	Git          GitUser
 	Routes       []Route
+	DLP          DLP
 	Limits       Limits
 	// Runtime is the container runtime to insist on; zero for none.
 	Runtime Runtime
@@ -62,9 +63,30 @@ func (m *Manifest) Effective(agent string, bottles []string) (Effective, error) 
 	if errs = append(errs, more...); len(errs) > 0 {
 		return Effective{}, errors.Join(errs...)
 	}
+	e := l.effective(bottles)
+	e.Agent, e.AgentPath, e.FromRepo, e.SystemPrompt = a.name, a.path, a.repo, a.body
+	if g := a.agent.Git; g != nil {
+		e.Git = e.Git.over(g.User.identity("agent"))
+	}
+	for i, s := range a.agent.Skills {
+		e.Skills = append(e.Skills, Skill{s.String(), a.at[fmt.Sprintf("skills[%d]", i)]})
+	}
+	return e, nil
+}
+
+// EffectiveBottle is Effective of an ordered list of bottles alone, for questions that no agent
+// plays a part in.
+func (m *Manifest) EffectiveBottle(bottles ...string) (Effective, error) {
+	l, errs := m.merge(bottles, &file{})
+	if len(errs) > 0 {
+		return Effective{}, errors.Join(errs...)
+	}
+	return l.effective(bottles), nil
+}
+
+func (l layer) effective(bottles []string) Effective {
 	e := Effective{
-		Agent: a.name, AgentPath: a.path, FromRepo: a.repo, Bottles: slices.Clone(bottles),
-		SystemPrompt: a.body, Provider: Provider{Template: defaultTemplate},
+		Bottles: slices.Clone(bottles), Provider: Provider{Template: defaultTemplate},
 		Env: l.env, Git: l.git, Limits: l.limits, Unbuilt: l.unbuilt(),
 	}
 	if l.provider != nil {
@@ -73,16 +95,8 @@ func (m *Manifest) Effective(agent string, bottles []string) (Effective, error) 
 	if l.runtime != nil {
 		e.Runtime = *l.runtime
 	}
-	if l.routes != nil {
-		e.Routes = slices.Clone(*l.routes)
-	}
-	if g := a.agent.Git; g != nil {
-		e.Git = e.Git.over(g.User.identity("agent"))
-	}
-	for i, s := range a.agent.Skills {
-		e.Skills = append(e.Skills, Skill{s.String(), a.at[fmt.Sprintf("skills[%d]", i)]})
-	}
-	return e, nil
+	e.Routes, e.DLP = l.scanned()
+	return e
 }
 
 // merge lays the named bottles over one another, each with its parents.

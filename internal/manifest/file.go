@@ -28,10 +28,12 @@ type file struct {
 	agent  agentKeys // kind agent
 	parent bottle.Name
 	layer  layer // kind bottle: this file alone, without its parent
+	preset presetFile
 }
 
-// parse reads one manifest. It never panics and returns a file for any input.
-func parse(name bottle.Name, kind Kind, path string, src []byte) *file {
+// parse reads one manifest. It never panics and returns a file for any input. Presets are the
+// operator's own that a bottle may use, by name.
+func parse(name bottle.Name, kind Kind, path string, src []byte, presets map[string]*file) *file {
 	f := &file{name: name, kind: kind, path: path, at: map[string]Pos{}}
 	doc, bad := split(path, src)
 	if bad != nil {
@@ -40,7 +42,14 @@ func parse(name bottle.Name, kind Kind, path string, src []byte) *file {
 	}
 	keys := newKeys(kind)
 	f.body = doc.body
-	f.at, f.errs = decode(path, kind, doc, keys)
+	d := newDecoder(path, kind, doc.firstLine)
+	d.presets = presets
+	if kind == KindPreset {
+		f.preset = d.preset(doc, f.name.String())
+	} else {
+		d.decode(doc, keys)
+	}
+	f.at, f.errs = d.at, d.errs
 	switch k := keys.(type) {
 	case *agentKeys:
 		f.agent = *k
@@ -100,7 +109,7 @@ func (f *file) twice(key string, n int, item func(int) string) {
 
 // readFolder parses the manifests of one kind in a tree. In a repository links are refused: the
 // repository's author could point them at files of the operator's.
-func readFolder(tree fs.FS, root string, kind Kind, repo bool) (files []*file, warnings []Warning) {
+func readFolder(tree fs.FS, root string, kind Kind, repo bool, presets map[string]*file) (files []*file, warnings []Warning) {
 	folder := string(kind) + "s"
 	shown := filepath.Join(root, folder)
 	warn := func(name, msg string) {
@@ -146,7 +155,7 @@ func readFolder(tree fs.FS, root string, kind Kind, repo bool) (files []*file, w
 			files = append(files, &file{name: name, kind: kind, path: p, repo: repo, errs: []*Error{bad}})
 			continue
 		}
-		f := parse(name, kind, p, src)
+		f := parse(name, kind, p, src, presets)
 		f.repo = repo
 		files = append(files, f)
 	}

@@ -41,13 +41,16 @@ func FuzzManifest(f *testing.F) {
 	}
 	f.Add([]byte("---\n? [a]\n: b\n---\n"))
 	f.Add([]byte("---\negress: &x {routes: [*x]}\n---\n"))
+	own := parse(mustName(f), KindPreset, "own.md", []byte("---\nparameters: {a: {}, b: {default: c}}\nroutes: [{host: \"{{a}}.example.org\"}, {host: \"{{b}}.example.org\"}]\n---\n"), nil)
+	f.Add([]byte("---\negress: {allow: [npm, {own: {a: [x, y]}}, {github: {repos: [a/b]}}], tcp: [\"a:1\"]}\n---\n"))
+	f.Add([]byte("---\nparameters: {p: {values: [x]}}\nroutes: [{host: a, matches: [{paths: [{type: regex, value: \"/{{p}}\"}]}]}]\n---\n"))
 	f.Fuzz(func(t *testing.T, src []byte) {
 		if len(src) > maxFile {
 			return
 		}
 		lines := strings.Count(string(src), "\n") + 1
-		for _, kind := range []Kind{KindAgent, KindBottle} {
-			parsed := parse(mustName(t), kind, "x.md", src)
+		for _, kind := range []Kind{KindAgent, KindBottle, KindPreset} {
+			parsed := parse(mustName(t), kind, "x.md", src, map[string]*file{"own": own})
 			for _, e := range parsed.errs {
 				s := e.Error()
 				if e.Line < 1 || e.Line > lines+1 || e.Col < 1 {

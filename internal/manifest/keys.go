@@ -13,6 +13,7 @@ type Kind string
 const (
 	KindAgent  Kind = "agent"
 	KindBottle Kind = "bottle"
+	KindPreset Kind = "preset" // a capability of the operator's own
 )
 
 // bottleKeys is the frontmatter of a bottle file. Its tags give the accepted keys, to the decoder
@@ -56,18 +57,22 @@ type repoKeys struct {
 }
 
 type egressKeys struct {
+	Allow  []presetUse `json:"allow,omitempty"`
 	Routes []routeKeys `json:"routes,omitempty"`
+	TCP    []hostPort  `json:"tcp,omitempty"`
 }
 
 type routeKeys struct {
-	Host     hostName      `json:"host"`
-	Ports    []port        `json:"ports,omitempty"`
-	Plain    bool          `json:"plain,omitempty"`
-	Matches  []matchKeys   `json:"matches,omitempty"`
-	Auth     *authKeys     `json:"auth,omitempty"`
-	Upstream *upstreamKeys `json:"upstream,omitempty"`
-	Networks []network     `json:"networks,omitempty"`
-	DLP      *dlpKeys      `json:"dlp,omitempty"`
+	Host        hostName      `json:"host"`
+	Ports       []port        `json:"ports,omitempty"`
+	Plain       bool          `json:"plain,omitempty"`
+	Matches     []matchKeys   `json:"matches,omitempty"`
+	Auth        *authKeys     `json:"auth,omitempty"`
+	Upstream    *upstreamKeys `json:"upstream,omitempty"`
+	Networks    []network     `json:"networks,omitempty"`
+	Passthrough bool          `json:"passthrough,omitempty"`
+	TCP         bool          `json:"tcp,omitempty"`
+	DLP         *scanKeys     `json:"dlp,omitempty"`
 }
 
 type matchKeys struct {
@@ -96,10 +101,45 @@ type upstreamKeys struct {
 	CA  string      `json:"ca,omitempty"`
 }
 
+// scanKeys configure the scanner on one rule.
+type scanKeys struct {
+	Outbound  []string `json:"outbound_detectors,omitempty"`
+	Inbound   []string `json:"inbound_detectors,omitempty"`
+	OnMatch   string   `json:"outbound_on_match,omitempty"`
+	Injection string   `json:"injection,omitempty"`
+	Allow     []arg    `json:"allow,omitempty"`
+	Budget    *Size    `json:"budget,omitempty"`
+}
+
+// dlpKeys are scanKeys for all rules of a bottle, and what belongs to the bottle as a whole.
 type dlpKeys struct {
-	Outbound []string `json:"outbound_detectors,omitempty"`
-	Inbound  []string `json:"inbound_detectors,omitempty"`
-	OnMatch  string   `json:"outbound_on_match,omitempty"`
+	Outbound  []string  `json:"outbound_detectors,omitempty"`
+	Inbound   []string  `json:"inbound_detectors,omitempty"`
+	OnMatch   string    `json:"outbound_on_match,omitempty"`
+	Injection string    `json:"injection,omitempty"`
+	Allow     []arg     `json:"allow,omitempty"`
+	Budget    *Size     `json:"budget,omitempty"`
+	Secrets   []varName `json:"secrets,omitempty"`
+	Rules     hostPath  `json:"rules,omitempty"`
+	Canary    *bool     `json:"canary,omitempty"`
+}
+
+// scan are the keys that a rule's own win over.
+func (k *dlpKeys) scan() *scanKeys {
+	return &scanKeys{k.Outbound, k.Inbound, k.OnMatch, k.Injection, k.Allow, k.Budget}
+}
+
+// presetKeys is the frontmatter of a preset file.
+type presetKeys struct {
+	Parameters map[string]paramKeys `json:"parameters,omitempty"`
+	Routes     []routeKeys          `json:"routes"`
+}
+
+type paramKeys struct {
+	Text    string `json:"text,omitempty"`
+	Values  []arg  `json:"values,omitempty"`
+	Pattern regex  `json:"pattern,omitempty"`
+	Default string `json:"default,omitempty"`
 }
 
 // agentKeys is the frontmatter of an agent file. The last six are a Claude Code sub-agent's own,
@@ -153,6 +193,8 @@ func newKeys(kind Kind) any {
 		return new(agentKeys)
 	case KindBottle:
 		return new(bottleKeys)
+	case KindPreset:
+		return new(presetKeys)
 	}
 	panic(fmt.Sprintf("manifest: unknown kind %q", string(kind)))
 }

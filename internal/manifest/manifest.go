@@ -26,8 +26,8 @@ import (
 // Manifest is everything that was found, broken files included. It is immutable and safe for
 // concurrent use.
 type Manifest struct {
-	agents, bottles map[string]*file
-	warnings        []Warning
+	agents, bottles, presets map[string]*file
+	warnings                 []Warning
 }
 
 // Warning is something that was passed over, and why.
@@ -40,18 +40,21 @@ func (w Warning) String() string { return inert.Text(w.Path+": "+w.Msg, maxMessa
 // ./.claude-bottle of the folder they stand in, nil when there is none. The paths are how the trees
 // are called in messages. Mistakes are kept with their files and come out where a file is used
 // (Effective), or all together (Errors); missing folders are no mistake. Load only reads, files
-// of at most 256 KiB and 1000 of each kind.
+// of at most 256 KiB and 1000 of each kind. Presets come from home alone, as bottles do.
 //
 // The repo tree is somebody else's: links in it are not followed. Open gives Load a tree that
 // can't be left in other ways either.
 func Load(home fs.FS, homePath string, repo fs.FS, repoPath string) *Manifest {
-	m := &Manifest{agents: map[string]*file{}, bottles: map[string]*file{}}
+	m := &Manifest{agents: map[string]*file{}, bottles: map[string]*file{}, presets: map[string]*file{}}
+	m.add(m.presets, home, homePath, KindPreset, false)
 	m.add(m.bottles, home, homePath, KindBottle, false)
 	m.add(m.agents, home, homePath, KindAgent, false)
 	if repo != nil {
-		if _, err := fs.Lstat(repo, "bottles"); err == nil {
-			m.warnings = append(m.warnings, Warning{filepath.Join(repoPath, "bottles"),
-				"ignored: a repository may bring agents, never bottles; bottles are read from " + filepath.Join(homePath, "bottles") + " alone"})
+		for _, folder := range []string{"bottles", "presets"} {
+			if _, err := fs.Lstat(repo, folder); err == nil {
+				m.warnings = append(m.warnings, Warning{filepath.Join(repoPath, folder),
+					"ignored: a repository may bring agents, never " + folder + "; " + folder + " are read from " + filepath.Join(homePath, folder) + " alone"})
+			}
 		}
 		m.add(m.agents, repo, repoPath, KindAgent, true)
 	}
@@ -60,7 +63,7 @@ func Load(home fs.FS, homePath string, repo fs.FS, repoPath string) *Manifest {
 }
 
 func (m *Manifest) add(to map[string]*file, tree fs.FS, root string, kind Kind, repo bool) {
-	files, warnings := readFolder(tree, root, kind, repo)
+	files, warnings := readFolder(tree, root, kind, repo, m.presets)
 	m.warnings = append(m.warnings, warnings...)
 	for _, f := range files {
 		if own, ok := to[f.name.String()]; ok {
@@ -122,7 +125,7 @@ func (m *Manifest) Warnings() []Warning { return slices.Clone(m.warnings) }
 // Errors lists the mistakes of all files, sorted by place.
 func (m *Manifest) Errors() []*Error {
 	var all []*Error
-	for _, files := range []map[string]*file{m.agents, m.bottles} {
+	for _, files := range []map[string]*file{m.agents, m.bottles, m.presets} {
 		for _, name := range slices.Sorted(maps.Keys(files)) {
 			all = append(all, files[name].errs...)
 		}

@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/claude-bottle/claude-bottle/internal/manifest"
+	"github.com/claude-bottle/claude-bottle/internal/policy"
 )
 
 // family is a home with a chain of bottles: child extends parent.
@@ -28,7 +29,7 @@ egress:
     - {host: second.example.org, dlp: {outbound_on_match: block}}
 supervise: true
 limits: {memory: 2GiB, pids: 100}
-dlp: {outbound_on_match: block}
+dlp: {outbound_on_match: ask}
 ---
 -- bottles/child.md --
 ---
@@ -130,8 +131,14 @@ func TestChildIsLaidOverItsParent(t *testing.T) {
 	}
 	same(t, "unbuilt", unbuilt(e), []string{
 		"bottles/parent.md:6:3 git-gate.repos", "bottles/parent.md:11:12 supervise",
-		"bottles/parent.md:13:1 dlp", "bottles/parent.md:10:34 egress.routes[1].dlp",
+		"bottles/parent.md:13:26 dlp.outbound_on_match: ask",
 	})
+	if d := e.Routes[0].Scan.OnMatch; d != "" {
+		t.Errorf("asking is no action of the policy's: %q", d)
+	}
+	if d := e.Routes[1].Scan.OnMatch; d != policy.Block {
+		t.Errorf("the rule's own dlp doesn't win: %q", d)
+	}
 	if r := e.Routes[1]; r.ID != "parent:egress.routes[1]" || r.Route.At != "bottles/parent.md:10:7" {
 		t.Errorf("rule %q at %q", r.ID, r.Route.At)
 	}
@@ -145,7 +152,7 @@ func TestDeclaringEmptyClearsWhatTheParentHas(t *testing.T) {
 	e := effective(t, "worker", "closed")
 	same(t, "hosts", hosts(e), []string(nil))
 	same(t, "template", e.Provider.Template, "shell")
-	same(t, "unbuilt", unbuilt(e), []string{"bottles/parent.md:13:1 dlp"})
+	same(t, "unbuilt", unbuilt(e), []string{"bottles/parent.md:13:26 dlp.outbound_on_match: ask"})
 }
 
 func TestBottlesComposeInOrder(t *testing.T) {

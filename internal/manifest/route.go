@@ -17,6 +17,9 @@ type Route struct {
 	CAFile string
 	// TokenAt is where the credential is named.
 	TokenAt Pos
+	// Scanned tells that the rule has a dlp of its own.
+	Scanned bool
+	scan    scan
 }
 
 // route converts one rule and checks what its values mean together.
@@ -24,6 +27,7 @@ func (f *file) route(k routeKeys, at place) Route {
 	r := Route{At: f.at[at.path]}
 	r.ID = f.name.String() + ":" + at.path
 	r.Route.At, r.Host, r.Plain = r.At.String(), k.Host.Host, k.Plain
+	r.Passthrough, r.TCP = k.Passthrough, k.TCP
 	for i, p := range k.Ports {
 		if p > 0 && slices.Contains(r.Ports, uint16(p)) {
 			f.fail(at.key("ports").item(i), "is there twice", "")
@@ -56,6 +60,16 @@ func (f *file) route(k routeKeys, at place) Route {
 			f.fail(p, "must be an absolute path, or begin with ~/", lookup(f.kind, p.shape).hint())
 		case strings.HasPrefix(string(u.URL), "http://"):
 			f.fail(p, "an http:// upstream has no certificate to check", "leave ca out, or write https://")
+		}
+	}
+	if k.DLP != nil {
+		r.Scanned, r.scan = true, f.scan(k.DLP, at.key("dlp"))
+	}
+	if r.Uninspected() {
+		for key, has := range map[string]bool{"dlp": k.DLP != nil, "upstream": k.Upstream != nil} {
+			if has {
+				f.fail(at.key(key), "means nothing where nobody sees what passes", "leave it out, or passthrough and tcp")
+			}
 		}
 	}
 	if !f.broken(at) {

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 
 	"github.com/google/jsonschema-go/jsonschema"
@@ -26,10 +27,17 @@ func Schema(kind Kind) ([]byte, error) {
 }
 
 func schemaOf(kind Kind) (*jsonschema.Schema, error) {
-	if kind != KindAgent && kind != KindBottle {
-		return nil, fmt.Errorf("no schema for %q: %s", string(kind), choices(string(kind), []string{string(KindAgent), string(KindBottle)}, "there is"))
+	if known := []string{string(KindAgent), string(KindBottle), string(KindPreset)}; !slices.Contains(known, string(kind)) {
+		return nil, fmt.Errorf("no schema for %q: %s", string(kind), choices(string(kind), known, "there is"))
 	}
-	s, err := jsonschema.ForType(reflect.TypeOf(newKeys(kind)).Elem(), &jsonschema.ForOptions{TypeSchemas: valueSchemas()})
+	values := valueSchemas()
+	if kind == KindPreset {
+		// Any text of a rule may have a parameter in it.
+		for _, v := range values {
+			v.Pattern = ""
+		}
+	}
+	s, err := jsonschema.ForType(reflect.TypeOf(newKeys(kind)).Elem(), &jsonschema.ForOptions{TypeSchemas: values})
 	if err != nil {
 		return nil, fmt.Errorf("schema of a manifest's %s: %w", kind, err)
 	}
@@ -50,6 +58,8 @@ func valueSchemas() map[reflect.Type]*jsonschema.Schema {
 	return map[reflect.Type]*jsonschema.Schema{
 		reflect.TypeFor[bottle.Name](): pattern(`^[a-z][a-z0-9-]{0,39}$`),
 		reflect.TypeFor[hostName]():    pattern(`^(\*\.)?[A-Za-z0-9:.-]+$`),
+		reflect.TypeFor[hostPort]():    pattern(`^(\[[0-9A-Fa-f:]+\]|(\*\.)?[A-Za-z0-9.-]+):[0-9]+$`),
+		reflect.TypeFor[presetUse]():   useSchema(),
 		reflect.TypeFor[varName]():     pattern(variable),
 		reflect.TypeFor[port]():        {Type: "integer", Minimum: new(1.0), Maximum: new(65535.0)},
 		reflect.TypeFor[network]():     pattern(`^[0-9A-Fa-f:.]+/[0-9]+$`),
@@ -77,8 +87,12 @@ func describeSchema(kind Kind, s *jsonschema.Schema, shape string) {
 	if k.Default != "" {
 		s.Description += " Default: " + k.Default + "."
 	}
+	one := s
+	if s.Items != nil {
+		one = s.Items
+	}
 	for _, v := range k.Values {
-		s.Enum = append(s.Enum, v)
+		one.Enum = append(one.Enum, v)
 	}
 	if s.Types = withoutNull(s.Types); len(s.Types) == 1 {
 		s.Type, s.Types = s.Types[0], nil

@@ -54,7 +54,7 @@ func shapes(typ reflect.Type, at string) (out []string) {
 // TestEveryKeyIsDescribedOnce holds the types and the table of words together.
 func TestEveryKeyIsDescribedOnce(t *testing.T) {
 	t.Parallel()
-	for _, kind := range []Kind{KindAgent, KindBottle} {
+	for _, kind := range []Kind{KindAgent, KindBottle, KindPreset} {
 		want := shapes(reflect.TypeOf(newKeys(kind)).Elem(), "")
 		var got []string
 		for _, k := range Keys(kind) {
@@ -86,7 +86,7 @@ func TestExamplesAreAccepted(t *testing.T) {
 			if k.Path == "agent_provider.command" {
 				src += "  template: shell\n"
 			}
-			f := parse(mustName(t), kind, "x.md", []byte("---\n"+src+"---\n"))
+			f := parse(mustName(t), kind, "x.md", []byte("---\n"+src+"---\n"), nil)
 			if err := joined(f.errs); err != nil {
 				t.Errorf("%s:\n%v", src, err)
 			}
@@ -100,7 +100,7 @@ func TestSchemaAgreesWithTheDecoder(t *testing.T) {
 	t.Parallel()
 	bottle, agent := resolved(t, KindBottle), resolved(t, KindAgent)
 	check := func(name string, kind Kind, src []byte) (schemaOK, decoderOK bool) {
-		f := parse(mustName(t), kind, name, src)
+		f := parse(mustName(t), kind, name, src, nil)
 		doc, bad := split(name, src)
 		if bad != nil || doc.empty() {
 			return len(f.errs) == 0, len(f.errs) == 0
@@ -128,6 +128,9 @@ func TestSchemaAgreesWithTheDecoder(t *testing.T) {
 		"limits: {memory: 4GiB, pids: none, cpus: 2}", "env: {A: 1, B: true, C: x}", "egress: {}", "supervise: false",
 		"egress: {routes: [{host: '*.example.org', ports: [443], matches: [{methods: [get], paths: [{type: exact, value: /}]}]}]}",
 		"git-gate: {repos: {}, user: {name: A}}",
+		"egress: {allow: [npm, {anthropic: inference}, {github: {repos: [a/b], access: write, auth: {token_ref: T}}}, {github: {repos: a/b}}], tcp: ['a:1', '[::1]:2']}",
+		"egress: {routes: [{host: a, passthrough: true}, {host: b, tcp: true, ports: [1]}, {host: c, dlp: {outbound_detectors: [entropy], budget: none}}]}",
+		"dlp: {inbound_detectors: [echo], outbound_on_match: ask, injection: off, allow: [x], budget: 64MiB, secrets: [A], rules: ~/x.toml, canary: false}",
 	} {
 		if s, d := check("b.md", KindBottle, []byte("---\n"+src+"\n---\n")); !s || !d {
 			t.Errorf("%s: schema %v, decoder %v", src, s, d)
@@ -136,7 +139,8 @@ func TestSchemaAgreesWithTheDecoder(t *testing.T) {
 	for _, src := range []string{
 		"limits: {memory: 4}", "limits: {pids: '5'}", "egress: {routes: []}", "egress: {routes: [{}]}", "egress: {routes: [{host: a, ports: ['443']}]}",
 		"egres: {}", "supervise: 'yes'", "egress: {routes: [{host: a, auth: {}}]}", "extends: Base", "env: {1A: x}", "egress:",
-		"agent_provider: {template: cluade}", "egress: {routes: [{host: 'https://a/b'}]}",
+		"agent_provider: {template: cluade}", "egress: {allow: []}", "egress: {allow: [{npm: {}, pypi: {}}]}", "egress: {allow: [{github: {access: read}}]}",
+		"egress: {allow: [{github: {repo: a/b}}]}", "egress: {tcp: [a]}", "dlp: {outbound_detectors: [entropie]}", "dlp: {canary: 1}", "dlp: {budget: 64}", "egress: {routes: [{host: 'https://a/b'}]}",
 	} {
 		if s, d := check("b.md", KindBottle, []byte("---\n"+src+"\n---\n")); s || d {
 			t.Errorf("%s: schema %v, decoder %v", src, s, d)

@@ -55,9 +55,9 @@ func WriteStarter(dir string) ([]string, error) {
 	return written, nil
 }
 
-// WriteSchemas writes dir/schema/agent.json and bottle.json, replacing what is there.
+// WriteSchemas writes dir/schema/agent.json, bottle.json and preset.json, replacing what is there.
 func WriteSchemas(dir string) error {
-	for _, kind := range []Kind{KindAgent, KindBottle} {
+	for _, kind := range []Kind{KindAgent, KindBottle, KindPreset} {
 		b, err := Schema(kind)
 		if err != nil {
 			return err

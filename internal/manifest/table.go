@@ -60,6 +60,9 @@ var bottleTable = [...]Key{
 	{Path: "git-gate.repos.*.key", Text: "The private key file of the host that the gate uses.", Example: "key: ~/.ssh/project_ed25519"},
 	{Path: "git-gate.repos.*.host_key", Text: "The server's public key; without it nothing is forwarded.", Example: "host_key: ssh-ed25519 AAAA..."},
 	{Path: "egress", Text: "What the bottle can reach. Declared, it replaces the parent's as a whole; {} drops what the parent allows."},
+	{Path: "egress.allow", Text: "What the agent may do, by capability: each is a preset, alone, with one word or with parameters. docs/POLICY.md lists them; presets of your own are files in presets/.",
+		Example: "allow: [npm, {anthropic: inference}, {github: {repos: [acme/app], access: read}}]",
+		Empty:   "to allow nothing leave egress out, or write \"egress: {}\" to drop what a parent allows"},
 	{Path: "egress.routes", Text: "The rules. What no rule names is denied.", Example: "routes: [{host: docs.python.org}]",
 		Empty: "to allow nothing leave egress out, or write \"egress: {}\" to drop what a parent allows"},
 	{Path: "egress.routes[]", Text: "One rule."},
@@ -88,10 +91,18 @@ var bottleTable = [...]Key{
 	{Path: "egress.routes[].upstream.ca", Text: "A PEM file its certificate is checked against instead of the host's authorities; absolute or beginning with ~/.", Example: "ca: ~/gateway-ca.pem"},
 	{Path: "egress.routes[].networks", Text: "Private address ranges the host may turn out to be in. Without them only public addresses are connected to.",
 		Example: "networks: [10.1.0.0/16]", Default: "public addresses only", Empty: "leave the key out to allow public addresses only"},
-	{Path: "egress.routes[].dlp", Text: "Scanning of this rule's traffic.", Unbuilt: true},
-	{Path: "egress.routes[].dlp.outbound_detectors", Text: "What to look for in what leaves.", Default: "all", Empty: anyOf},
-	{Path: "egress.routes[].dlp.inbound_detectors", Text: "What to look for in what arrives.", Default: "all", Empty: anyOf},
-	{Path: "egress.routes[].dlp.outbound_on_match", Text: "What to do with a finding.", Values: []string{"block", "redact", "supervise"}},
+	{Path: "egress.routes[].passthrough", Text: "Carry TLS to the host as it is, for programs that pin its certificate. Nobody sees what is said inside: no matches, no auth, no scanning.",
+		Example: "passthrough: true", Default: "false"},
+	{Path: "egress.routes[].tcp", Text: "Carry any bytes to the host's ports, seen by nobody.", Example: "tcp: true", Default: "false"},
+	{Path: "egress.routes[].dlp", Text: "Scanning of this rule's traffic. Field by field it wins over the bottle's dlp."},
+	{Path: "egress.routes[].dlp.outbound_detectors", Text: outbound, Example: "outbound_detectors: [known_secrets, token_patterns]", Default: "all", Values: outboundDetectors, Empty: anyOf},
+	{Path: "egress.routes[].dlp.inbound_detectors", Text: inbound, Example: "inbound_detectors: [echo]", Default: "all", Values: inboundDetectors, Empty: anyOf},
+	{Path: "egress.routes[].dlp.outbound_on_match", Text: onMatch, Example: "outbound_on_match: redact", Default: onMatchDefault, Values: onMatchWords},
+	{Path: "egress.routes[].dlp.injection", Text: injectionText, Example: "injection: block", Default: "warn", Values: injectionModes},
+	{Path: "egress.routes[].dlp.allow", Text: allowText, Example: "allow: [generic-api-key]", Empty: "leave the key out to let nothing pass"},
+	{Path: "egress.routes[].dlp.budget", Text: budgetText, Example: "budget: 64MiB", Default: "none"},
+	{Path: "egress.tcp", Text: "Hosts any bytes may be carried to, by name and port, seen by nobody. For a private address write a rule with tcp and networks.",
+		Example: "tcp: [\"db.example.org:5432\"]", Empty: "leave the key out"},
 	{Path: "supervise", Text: "Let the agent ask its operator. The last one declared counts.", Example: "supervise: true", Default: "false", Unbuilt: true},
 	{Path: "limits", Text: "How much of the host the bottle may use. Merged field by field. \"none\" lifts a limit."},
 	{Path: "limits.memory", Text: "Memory and swap together.", Example: "memory: 8GiB", Default: "4GiB"},
@@ -101,11 +112,55 @@ var bottleTable = [...]Key{
 	{Path: "limits.tmp", Text: "What /tmp, /dev/shm and /run hold, each.", Example: "tmp: 512MiB", Default: "1GiB"},
 	{Path: "runtime", Text: "The container runtime to insist on, by the name the engine has it registered under. The last one declared counts.",
 		Example: "runtime: runsc", Default: "gVisor where the engine has it, else the engine's default"},
-	{Path: "dlp", Text: "Scanning of all traffic. Declared, it replaces the parent's as a whole.", Unbuilt: true},
-	{Path: "dlp.outbound_detectors", Text: "What to look for in what leaves.", Default: "all", Empty: anyOf},
-	{Path: "dlp.inbound_detectors", Text: "What to look for in what arrives.", Default: "all", Empty: anyOf},
-	{Path: "dlp.outbound_on_match", Text: "What to do with a finding.", Values: []string{"block", "redact", "supervise"}},
+	{Path: "dlp", Text: "Scanning of all traffic. Declared, it replaces the parent's as a whole; a rule's own dlp wins over it field by field."},
+	{Path: "dlp.outbound_detectors", Text: outbound, Example: "outbound_detectors: [known_secrets, token_patterns]", Default: "all", Values: outboundDetectors, Empty: anyOf},
+	{Path: "dlp.inbound_detectors", Text: inbound, Example: "inbound_detectors: [echo]", Default: "all", Values: inboundDetectors, Empty: anyOf},
+	{Path: "dlp.outbound_on_match", Text: onMatch, Example: "outbound_on_match: redact", Default: onMatchDefault, Values: onMatchWords},
+	{Path: "dlp.injection", Text: injectionText, Example: "injection: block", Default: "warn", Values: injectionModes},
+	{Path: "dlp.allow", Text: allowText, Example: "allow: [generic-api-key]", Empty: "leave the key out to let nothing pass"},
+	{Path: "dlp.budget", Text: budgetText, Example: "budget: 64MiB", Default: "none"},
+	{Path: "dlp.secrets", Text: "Host variables whose values must not leave the bottle, whatever it holds. The warden looks for them; nobody is shown them.",
+		Example: "secrets: [DB_PASSWORD]", Empty: "leave the key out"},
+	{Path: "dlp.rules", Text: "A file of your own credential shapes, in gitleaks' TOML; absolute or beginning with ~/.", Example: "rules: ~/.claude-bottle/shapes.toml"},
+	{Path: "dlp.canary", Text: "Plant a worthless credential in the bottle that stops whatever carries it out.", Example: "canary: false", Default: "true"},
 }
+
+// What the dlp keys of a rule and of a bottle say alike.
+const (
+	outbound       = "What to look for in what leaves: the values the warden holds, what credentials look like, and names that look like data (which warns)."
+	inbound        = "What to look for in what arrives: an injected credential that comes back, orders to a model, and invisible characters."
+	onMatch        = "What to do with a request that carries a secret. supervise is another word for ask, and a launch that would ask is refused until asking exists."
+	onMatchDefault = "block; redact in conversations with a model"
+	injectionText  = "What to do with an answer that gives a model orders."
+	allowText      = "What may be sent all the same: names of known secrets, IDs of credential shapes."
+	budgetText     = "How many bytes may leave by a rule in the bottle's life."
+)
+
+var (
+	outboundDetectors = []string{"known_secrets", "token_patterns", "entropy"}
+	inboundDetectors  = []string{"echo", "injection", "invisible"}
+	onMatchWords      = []string{"block", "redact", "ask", "supervise"}
+	injectionModes    = []string{"off", "warn", "block"}
+)
+
+// presetTable is the keys of a preset: its parameters, and rules as a bottle's are.
+var presetTable = func() []Key {
+	out := []Key{
+		{Path: "parameters", Text: "What a bottle that uses the preset has to say, by a name of your choice; {{name}} in a rule is where a value goes.", Example: "parameters: {project: {}}"},
+		{Path: "parameters.*", Text: "One parameter. A bottle may give it several values: each rule that names it is there once for each."},
+		{Path: "parameters.*.text", Text: "What it means, for people.", Example: "text: a project's name"},
+		{Path: "parameters.*.values", Text: "The only accepted values.", Example: "values: [red, blue]", Default: "any word of letters, digits, '.', '_', '-' and single slashes", Empty: anyOf},
+		{Path: "parameters.*.pattern", Text: "A regular expression that the whole of a value must fit.", Example: "pattern: \"[a-z]+\""},
+		{Path: "parameters.*.default", Text: "The value when a bottle gives none.", Example: "default: main"},
+	}
+	for _, k := range bottleTable {
+		if rest, ok := strings.CutPrefix(k.Path, "egress.routes"); ok {
+			k.Path = "routes" + rest
+			out = append(out, k)
+		}
+	}
+	return out
+}()
 
 const subagent = "A Claude Code sub-agent's own key: accepted and ignored, so that one file serves both."
 
@@ -126,8 +181,11 @@ var agentTable = [...]Key{
 
 // Keys lists the keys of kind in their order of presentation.
 func Keys(kind Kind) []Key {
-	if kind == KindAgent {
+	switch kind {
+	case KindAgent:
 		return agentTable[:]
+	case KindPreset:
+		return presetTable
 	}
 	return bottleTable[:]
 }
@@ -146,7 +204,7 @@ func lookup(kind Kind, shape string) Key {
 // "" for any other key.
 func removed(kind Kind, shape string) string {
 	last := shape[strings.LastIndexByte(shape, '.')+1:]
-	route := strings.HasPrefix(shape, "egress.routes[].")
+	route := strings.HasPrefix(strings.TrimPrefix(shape, "egress."), "routes[].")
 	switch {
 	case kind == KindAgent && shape == "git-gate.repos":
 		return "repositories belong to a bottle: they carry credentials and trust in a host"
@@ -161,7 +219,7 @@ func removed(kind Kind, shape string) string {
 	case shape == "cred_proxy":
 		return "give the rule an auth: egress.routes with auth: {scheme, token_ref}"
 	case shape == "egress.allowlist":
-		return "use egress.routes with one host each"
+		return "use egress.allow for what the agent may do, or egress.routes with one host each"
 	case shape == "egress.dlp_action" || route && last == "dlp_action":
 		return "use dlp.outbound_on_match"
 	case route && last == "role":
@@ -169,7 +227,7 @@ func removed(kind Kind, shape string) string {
 	case route && last == "path_allowlist":
 		return "use matches: [{paths: [{type: prefix, value: /path}]}]"
 	case route && last == "tls_passthrough":
-		return "traffic is never passed on unread"
+		return "use passthrough"
 	case route && last == "ssrf_ip_allowlist":
 		return "use networks"
 	case last == "pipelock" && (route || shape == "pipelock" || shape == "egress.pipelock"):

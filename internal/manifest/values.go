@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"net/url"
 	"path"
+	"regexp"
 	"strconv"
 	"strings"
 	"unicode"
@@ -71,6 +73,37 @@ func (p *port) decodeNode(d *decoder, n *yaml.Node, at place) {
 		return
 	}
 	*p = port(v)
+}
+
+// hostPort is a host and one TCP port of it: "db.internal:5432", "[2001:db8::1]:5432".
+type hostPort struct {
+	host policy.Host
+	port uint16
+}
+
+func (h *hostPort) UnmarshalText(b []byte) error {
+	name, digits, err := net.SplitHostPort(string(b))
+	if err != nil {
+		return fmt.Errorf("%s is not a host and a port such as db.internal:5432", shown(string(b)))
+	}
+	n, err := strconv.ParseUint(digits, 10, 16)
+	if err != nil || n == 0 {
+		return fmt.Errorf("%s is not a port; ports are 1 to 65535", shown(digits))
+	}
+	h.port = uint16(n)
+	h.host, err = policy.ParseHost(name)
+	return err
+}
+
+// regex is a regular expression in Go's syntax, compared with the whole of a value.
+type regex string
+
+func (p *regex) UnmarshalText(b []byte) error {
+	if _, err := regexp.Compile(string(b)); err != nil {
+		return errors.New(strings.TrimPrefix(err.Error(), "error parsing regexp: "))
+	}
+	*p = regex(b)
+	return nil
 }
 
 // token is an RFC 9110 token: a header name, or a method.

@@ -43,7 +43,7 @@ func Build(m *manifest.Manifest, r Request, h Host) (Plan, error) {
 	if err != nil {
 		return Plan{}, err
 	}
-	for _, step := range []func(){b.unbuilt, b.backend, b.system, b.provider, b.routes, b.env, b.skills, b.workspace, b.origin} {
+	for _, step := range []func(){b.unbuilt, b.backend, b.system, b.provider, b.routes, b.dlp, b.env, b.skills, b.workspace, b.origin} {
 		step()
 	}
 	if len(b.errs) > 0 {
@@ -64,6 +64,7 @@ type builder struct {
 
 	template provider.Template
 	plan     Plan
+	moot     []policy.Finding // rules that the provider's own overrule
 	errs     []error
 }
 

@@ -267,7 +267,7 @@ egress:
 	same(t, "upstream", r.Upstream, &policy.Upstream{URL: "https://gateway.example:8443", CA: certificate})
 	same(t, "secrets", len(p.Secrets), 1)
 	w := notes(p, plan.Warn)
-	if len(w) == 0 || w[0] != "bottles/b.md:5:7: the claude provider's own rule for api.anthropic.com wins: auth and matches of this one not used; upstream, networks and ports are" {
+	if len(w) == 0 || w[0] != "bottles/b.md:5:7: the claude provider's own rule for api.anthropic.com wins: auth and matches of this one not used; upstream, networks, ports and dlp are" {
 		t.Errorf("%q", w)
 	}
 }

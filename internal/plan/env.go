@@ -2,6 +2,7 @@ package plan
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/claude-bottle/claude-bottle/internal/manifest"
 	"github.com/claude-bottle/claude-bottle/internal/provider"
@@ -29,6 +30,8 @@ func (b *builder) env() {
 			e.Source = EnvHost
 			if !b.isSet(v.Value) {
 				b.note(Stop, "export "+v.Value+"=...", "%s: %s copies the host's %s, which is not set", v.At, v.Name, v.Value)
+			} else if namesCredential(v.Value) && !slices.Contains(b.plan.DLP.Secrets, v.Value) {
+				b.note(Info, "dlp: {secrets: ["+v.Value+"]}", "%s: %s looks like a credential, and the bottle gets its value: nothing looks for it in what leaves", v.At, v.Value)
 			}
 		case manifest.EnvPrompt:
 			e.Source = EnvPrompt
@@ -39,6 +42,14 @@ func (b *builder) env() {
 		}
 		b.plan.Env = append(b.plan.Env, e)
 	}
+}
+
+// namesCredential reports whether a variable's name is that of a credential, mostly.
+func namesCredential(name string) bool {
+	words := strings.Split(strings.ToUpper(name), "_")
+	return slices.ContainsFunc(words, func(w string) bool {
+		return slices.Contains([]string{"TOKEN", "SECRET", "PASSWORD", "PASSWD", "PASSPHRASE", "APIKEY", "CREDENTIAL", "CREDENTIALS"}, w)
+	}) || words[len(words)-1] == "KEY"
 }
 
 // isSet reports whether the host has a variable; an empty one counts, since it may be meant.
@@ -53,7 +64,7 @@ func (b *builder) isSet(name string) bool {
 // isCredential reports whether a host variable holds a credential as far as can be known: one of
 // this plan's, or one of any provider's usual ones.
 func (b *builder) isCredential(name string) bool {
-	if slices.ContainsFunc(b.plan.Secrets, func(s Secret) bool { return s.Env == name }) {
+	if slices.ContainsFunc(b.plan.Secrets, func(s Secret) bool { return s.Env == name && s.Placeholder != "" }) {
 		return true
 	}
 	for _, template := range provider.Names() {

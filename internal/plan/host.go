@@ -38,7 +38,8 @@ type Host struct {
 	SkillsPath string
 	// Home is the operator's home folder: "~" in manifests, and what must not be copied whole.
 	Home string
-	// ReadFile reads the certificate files that rules name. It is not given files of a repository.
+	// ReadFile reads the files that bottles name: certificates, Dockerfiles, credential shapes. It is
+	// not given files of a repository.
 	ReadFile func(path string) ([]byte, error)
 	// Random makes the bottle's ID and placeholders; crypto/rand.Reader.
 	Random io.Reader

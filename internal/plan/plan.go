@@ -35,6 +35,7 @@ type Plan struct {
 	Env       []Env          `json:"env,omitempty"`
 	Secrets   []Secret       `json:"secrets,omitempty"`
 	Routes    []policy.Route `json:"routes,omitempty"`
+	DLP       DLP            `json:"dlp"`
 	Git       GitUser        `json:"git"`
 	Workspace Workspace      `json:"workspace"`
 	Limits    backend.Limits `json:"limits"`
@@ -88,9 +89,20 @@ type Secret struct {
 	// credential, else the same as Env.
 	As string `json:"as,omitempty"`
 	// Placeholder is the worthless value the bottle shows; the routes that inject this secret
-	// carry it too.
+	// carry it too. Empty, as As is, for a secret that is only looked for.
 	Placeholder string `json:"placeholder,omitempty"`
 	At          string `json:"at,omitempty"` // file:line:col
+}
+
+// DLP is what the warden looks for in all of the bottle's traffic; what differs from route to route
+// stands in policy.Scan.
+type DLP struct {
+	// Secrets name those of Plan.Secrets that the operator listed, whether or not a route injects them.
+	Secrets []string `json:"secrets,omitempty"`
+	// Rules is the text of the operator's own credential shapes, in gitleaks' TOML; empty for none.
+	Rules string `json:"rules,omitempty"`
+	// Canary plants a worthless credential that stops whatever carries it out.
+	Canary bool `json:"canary"`
 }
 
 // GitUser is the identity git in the bottle claims, each field with its provenance.

@@ -2,6 +2,7 @@ package plan
 
 import (
 	"encoding/pem"
+	"fmt"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -11,14 +12,18 @@ import (
 )
 
 // routes adds the manifest's rules to the provider's. For a host the provider has a rule of its
-// own for, that rule wins, and the manifest's may only say how to get there: upstream, networks and
-// ports. So a gateway is one rule, and no manifest widens what the program's credential is used for.
+// own for, that rule wins, and the manifest's may only say how to get there and what to look for:
+// upstream, networks, ports and dlp. So a gateway is one rule, and no manifest widens what the
+// program's credential is used for.
 func (b *builder) routes() {
 	own := len(b.plan.Routes)
+	for i := range b.plan.Routes {
+		b.plan.Routes[i].Scan = scanned(b.effective.DLP.Default, b.plan.Routes[i].Scan)
+	}
 	for _, m := range b.effective.Routes {
 		r := m.Route
 		r.Upstream = b.upstream(m)
-		if b.redirect(b.plan.Routes[:own], r) {
+		if b.redirect(b.plan.Routes[:own], r, m.Scanned) {
 			continue
 		}
 		if r.Auth != nil {
@@ -33,16 +38,23 @@ func (b *builder) routes() {
 	}
 }
 
+// scanned is what a manifest says about a rule of the provider's: what it is doesn't change.
+func scanned(said, own policy.Scan) policy.Scan {
+	said.Model = own.Model
+	return said
+}
+
 // redirect lays the way to r's host over the provider's rules for it, and reports whether there
 // are any.
-func (b *builder) redirect(own []policy.Route, r policy.Route) bool {
-	found := false
+func (b *builder) redirect(own []policy.Route, r policy.Route, dlp bool) bool {
+	found, same := false, false
 	for i := range own {
 		o := &own[i]
 		if o.Host != r.Host {
 			continue
 		}
 		found = true
+		same = same || r.Capability != "" && r.Capability == o.Capability
 		if r.Upstream != nil {
 			o.Upstream = r.Upstream
 		}
@@ -52,18 +64,32 @@ func (b *builder) redirect(own []policy.Route, r policy.Route) bool {
 		if r.Ports != nil {
 			o.Ports = r.Ports
 		}
+		if dlp {
+			o.Scan = scanned(r.Scan, o.Scan)
+		}
+	}
+	if !found {
+		return false
+	}
+	if same {
+		b.note(Info, "", "%s: the %s provider brings %q itself, with its own credential", r.At, b.template.Name(), r.Capability)
+		return true
 	}
 	var moot []string
-	for key, has := range map[string]bool{"matches": r.Matches != nil, "auth": r.Auth != nil, "plain": r.Plain} {
+	for key, has := range map[string]bool{
+		"matches": r.Matches != nil, "auth": r.Auth != nil, "plain": r.Plain, "passthrough": r.Passthrough, "tcp": r.TCP,
+	} {
 		if has {
 			moot = append(moot, key)
 		}
 	}
-	if slices.Sort(moot); found && len(moot) > 0 {
-		b.note(Warn, "", "%s: the %s provider's own rule for %s wins: %s of this one not used; upstream, networks and ports are",
-			r.At, b.template.Name(), r.Host, strings.Join(moot, " and "))
+	if slices.Sort(moot); len(moot) > 0 {
+		why := fmt.Sprintf("the %s provider's own rule for %s wins: %s of this one not used; upstream, networks, ports and dlp are",
+			b.template.Name(), r.Host, strings.Join(moot, " and "))
+		b.note(Warn, "", "%s: %s", r.At, why)
+		b.moot = append(b.moot, policy.Finding{Problem: policy.Overruled, Rule: r.ID, At: r.At, Why: why})
 	}
-	return found
+	return true
 }
 
 // upstream resolves a rule's upstream with the text of its authority.

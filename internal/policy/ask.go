@@ -5,34 +5,45 @@ import (
 	"strings"
 )
 
-// route is what an Ask proposes: as narrow as what was asked.
-type route struct {
-	host         string
-	port         uint16
-	tls          bool
-	needPort     bool
-	method, path string
-}
-
 // maxAskPath bounds the path an Ask repeats; a longer one is left out and the method kept.
 const maxAskPath = 200
 
-// ask writes the manifest text that would allow r.
-func ask(r route) string {
+// ask writes the manifest text that would allow r, whose host is canonical: a capability when one is
+// known to, else the narrowest rule.
+func (p *Policy) ask(r Request) string {
+	if p.suggest != nil {
+		if text := p.suggest(r); text != "" {
+			return text
+		}
+	}
+	return narrowest(r)
+}
+
+// Narrowest writes the rule that would allow r and nothing else, as manifest text.
+func Narrowest(r Request) string {
+	name, err := Canonical(r.Host)
+	if err != nil {
+		return impossible("this is not a host a rule could name")
+	}
+	r.Host = name
+	return narrowest(r)
+}
+
+func narrowest(r Request) string {
 	var b strings.Builder
 	b.WriteString("egress:\n  routes:\n    - host: ")
-	b.WriteString(scalar(r.host))
+	b.WriteString(scalar(r.Host))
 	standard := uint16(portTLS)
-	if r.port != 0 && !r.tls {
+	if r.Port != 0 && !r.TLS {
 		standard = portPlain
 		b.WriteString("\n      plain: true")
 	}
-	if r.port != 0 && (r.port != standard || r.needPort && r.tls && r.port != portTLS) {
-		b.WriteString("\n      ports: [" + strconv.Itoa(int(r.port)) + "]")
+	if r.Port != 0 && (r.Port != standard) {
+		b.WriteString("\n      ports: [" + strconv.Itoa(int(r.Port)) + "]")
 	}
-	if token(r.method) {
-		b.WriteString("\n      matches:\n        - methods: [" + scalar(r.method) + "]")
-		if path, ok := decodePath(r.path); ok && len(path) <= maxAskPath {
+	if token(r.Method) {
+		b.WriteString("\n      matches:\n        - methods: [" + scalar(r.Method) + "]")
+		if path, ok := decodePath(r.Path); ok && len(path) <= maxAskPath {
 			b.WriteString("\n          paths: [{type: exact, value: " + scalar(path) + "}]")
 		}
 	}

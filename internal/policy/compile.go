@@ -8,12 +8,16 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/claude-bottle/claude-bottle/internal/inert"
 )
 
 // Bounds on what a manifest may hold.
 const (
 	maxRegex = 1024
 	maxPath  = 2048
+	// maxCapability bounds words that stand in every verdict.
+	maxCapability = 400
 )
 
 // Policy is a compiled set of routes. It is immutable and safe for concurrent use. The zero
@@ -24,15 +28,22 @@ type Policy struct {
 	exact map[string][]int
 	wild  map[string][]int
 	// allows holds, per route, the sentence of its Allow verdicts, made once.
-	allows []string
+	allows  []string
+	suggest Suggest
 }
 
+// Suggest names a capability that would allow a request, as manifest text; "" when none is known. It
+// must be pure, quick and safe for concurrent use: a bottle chooses how often it is asked.
+type Suggest func(Request) string
+
 // Compile checks routes and makes a Policy of them. The error joins everything that is wrong, each
-// with the route's At and ID; there is no Policy then. Routes is copied.
-func Compile(routes []Route) (*Policy, error) {
+// with the route's At and ID; there is no Policy then. Routes is copied. Of suggest, the first that
+// knows an answer makes the Ask of a denial; without one it is a rule as narrow as what was asked.
+func Compile(routes []Route, suggest ...Suggest) (*Policy, error) {
 	p := &Policy{
-		exact: make(map[string][]int, len(routes)),
-		wild:  make(map[string][]int),
+		exact:   make(map[string][]int, len(routes)),
+		wild:    make(map[string][]int),
+		suggest: first(suggest),
 	}
 	var errs []error
 	ids := make(map[string]bool, len(routes))
@@ -46,10 +57,16 @@ func Compile(routes []Route) (*Policy, error) {
 			errs = append(errs, fmt.Errorf("%s: %w", label(r, i), err))
 		}
 		p.routes = append(p.routes, r)
-		p.allows = append(p.allows, "rule "+r.ID+" allows it")
+		p.allows = append(p.allows, r.allows())
 		at := p.exact
 		if r.Host.wild {
 			at = p.wild
+		}
+		for _, j := range at[r.Host.name] {
+			if p.routes[j].Uninspected() != r.Uninspected() && p.routes[j].shares(&r) {
+				errs = append(errs, fmt.Errorf("%s: rule %s speaks of the same host and port, and what passes unread can't be looked at too: give one of them other ports",
+					label(r, i), p.routes[j].ID))
+			}
 		}
 		at[r.Host.name] = append(at[r.Host.name], i)
 	}
@@ -61,6 +78,40 @@ func Compile(routes []Route) (*Policy, error) {
 
 // Routes returns the compiled routes in declaration order. The caller must not change them.
 func (p *Policy) Routes() []Route { return p.routes }
+
+func first(all []Suggest) Suggest {
+	return func(r Request) string {
+		for _, s := range all {
+			if text := s(r); text != "" {
+				return text
+			}
+		}
+		return ""
+	}
+}
+
+// allows is the sentence of r's Allow verdicts.
+func (r *Route) allows() string {
+	s := "rule " + r.ID
+	if r.Capability != "" {
+		s += " (" + r.Capability + ")"
+	}
+	s += " allows it"
+	if r.Uninspected() {
+		s += ", uninspected"
+	}
+	return s
+}
+
+// shares reports whether r and o speak of a port both.
+func (r *Route) shares(o *Route) bool {
+	for _, tls := range []bool{true, false} {
+		if slices.ContainsFunc(r.ports(tls), func(n uint16) bool { return o.takes(n, tls) }) {
+			return true
+		}
+	}
+	return false
+}
 
 func label(r Route, i int) string {
 	id := r.ID
@@ -101,6 +152,18 @@ func compileRoute(r Route) (Route, []error) {
 	if r.Auth != nil {
 		errs = append(errs, checkAuth(r)...)
 	}
+	if r.Uninspected() && (len(r.Matches) > 0 || r.Auth != nil || r.Plain) {
+		bad("passthrough and tcp see no request: matches, auth and plain mean nothing there")
+	}
+	if r.TCP && r.Passthrough {
+		bad("tcp and passthrough are two things: passthrough is TLS, tcp any bytes")
+	}
+	if r.TCP && len(r.Ports) == 0 {
+		bad("tcp needs ports")
+	}
+	if len(r.Capability) > maxCapability || inert.Text(r.Capability, 0) != r.Capability {
+		bad("a capability is one line of at most %d visible bytes", maxCapability)
+	}
 	if r.Upstream != nil {
 		if _, err := r.Upstream.Parse(); err != nil {
 			errs = append(errs, err)
@@ -124,6 +187,9 @@ func compileMatch(m Match) (Match, []error) {
 		if err := m.Paths[i].compile(); err != nil {
 			bad("paths[%d]: %w", i, err)
 		}
+	}
+	if m.GraphQL != "" && m.GraphQL != GraphQLQuery {
+		bad("graphql %s: only %q can be asked for", quote(m.GraphQL), GraphQLQuery)
 	}
 	m.Headers = slices.Clone(m.Headers)
 	for i, h := range m.Headers {

@@ -25,6 +25,10 @@ type Request struct {
 	Path string
 	// Header has canonical keys, as net/http's.
 	Header map[string][]string
+	// GraphQL says, when a rule asks, what kind the body's operations are of: "query" when all of
+	// them are, "mutation" or "subscription" when one is, "" for a body that is not GraphQL's. Nil is
+	// a body nobody can look at, which matches no rule that asks.
+	GraphQL func() string
 }
 
 // group returns the routes that decide about a canonical name, and their host: the exact ones when
@@ -57,7 +61,7 @@ func (p *Policy) find(host string) (string, []int, Verdict) {
 	}
 	g := p.group(name)
 	if g == nil {
-		return name, nil, Verdict{Why: "no rule of this bottle names the host " + name, Ask: ask(route{host: name})}
+		return name, nil, Verdict{Why: "no rule of this bottle names the host " + name, Ask: p.ask(Request{Host: name})}
 	}
 	return name, g, Verdict{}
 }
@@ -93,11 +97,13 @@ func (p *Policy) Request(r Request) (Verdict, *Route) {
 	name, g, v := p.find(r.Host)
 	if g == nil {
 		if v.Ask != "" && name != "" {
-			v.Ask = ask(route{host: name, port: r.Port, tls: r.TLS, method: r.Method, path: r.Path})
+			r.Host = name
+			v.Ask = p.ask(r)
 		}
 		return v, nil
 	}
 	var (
+		tunnel  *Route
 		path    string
 		clean   bool
 		decoded bool
@@ -106,6 +112,10 @@ func (p *Policy) Request(r Request) (Verdict, *Route) {
 	for _, i := range g {
 		rt := &p.routes[i]
 		if !rt.takes(r.Port, r.TLS) {
+			continue
+		}
+		if rt.Uninspected() {
+			tunnel = rt
 			continue
 		}
 		reached = true
@@ -122,6 +132,10 @@ func (p *Policy) Request(r Request) (Verdict, *Route) {
 			}
 		}
 	}
+	if !reached && tunnel != nil {
+		return Verdict{Rule: tunnel.ID, Why: fmt.Sprintf("rule %s carries connections to %s unread, not requests of the proxy's", tunnel.ID, name),
+			Ask: impossible("connect to it, directly or by CONNECT or SOCKS")}, nil
+	}
 	if !reached {
 		return p.wrongPort(name, g, r.Port, r.TLS), nil
 	}
@@ -132,8 +146,23 @@ func (p *Policy) allow(i int) Verdict {
 	return Verdict{Action: Allow, Rule: p.routes[i].ID, Why: p.allows[i]}
 }
 
+// Tunnel returns the rule that carries connections to host and port unread, nil when there is none
+// or they are denied. It is the Policy's own: not to be changed.
+func (p *Policy) Tunnel(host string, port uint16) *Route {
+	_, g, _ := p.find(host)
+	for _, i := range g {
+		if r := &p.routes[i]; r.Uninspected() && r.takes(port, true) {
+			return r
+		}
+	}
+	return nil
+}
+
 // takes reports whether r speaks of the port.
 func (r *Route) takes(port uint16, tls bool) bool {
+	if r.TCP {
+		return slices.Contains(r.Ports, port)
+	}
 	if !tls && !r.Plain {
 		return false
 	}
@@ -158,7 +187,7 @@ func (m *Match) match(r Request, path string, clean bool) bool {
 			return false
 		}
 	}
-	return true
+	return m.GraphQL == "" || r.GraphQL != nil && r.GraphQL() == m.GraphQL
 }
 
 func (p *Policy) wrongPort(name string, g []int, port uint16, tls bool) Verdict {
@@ -173,7 +202,7 @@ func (p *Policy) wrongPort(name string, g []int, port uint16, tls bool) Verdict 
 			}
 		}
 	}
-	v := Verdict{Rule: p.routes[g[0]].ID, Ask: ask(route{host: name, port: port, tls: tls, needPort: true})}
+	v := Verdict{Rule: p.routes[g[0]].ID, Ask: p.ask(Request{Host: name, Port: port, TLS: tls})}
 	switch {
 	case !tls && !plain:
 		v.Why = fmt.Sprintf("the rules for %s allow TLS only, not cleartext on port %d", name, port)
@@ -185,6 +214,8 @@ func (p *Policy) wrongPort(name string, g []int, port uint16, tls bool) Verdict 
 
 func (r *Route) ports(tls bool) []uint16 {
 	switch {
+	case r.TCP:
+		return r.Ports
 	case !tls && !r.Plain:
 		return nil
 	case len(r.Ports) > 0:
@@ -203,27 +234,37 @@ func (p *Policy) noMatch(name string, g []int, r Request, clean bool) Verdict {
 	rule := ""
 	for _, i := range g {
 		rt := &p.routes[i]
-		if !rt.takes(r.Port, r.TLS) {
+		if rt.Uninspected() || !rt.takes(r.Port, r.TLS) {
 			continue
 		}
 		if rule == "" {
 			rule = rt.ID
 		}
-		for _, m := range rt.Matches {
-			would = append(would, m.String())
+		texts := make([]string, len(rt.Matches))
+		for j, m := range rt.Matches {
+			texts[j] = m.String()
 		}
-	}
-	if len(would) > maxListed {
-		would = append(would[:maxListed], fmt.Sprintf("and %d more", len(would)-maxListed))
+		if rt.Capability != "" {
+			texts = []string{rt.Capability + " (" + strings.Join(listed(texts, maxListed/2), ", ") + ")"}
+		}
+		would = append(would, texts...)
 	}
 	asked := inert.Text(r.Method, 32) + " " + inert.Text(r.Path, 160)
-	why := fmt.Sprintf("the rules for %s allow %s; %s matches none of them", name, strings.Join(would, ", "), asked)
-	a := ask(route{host: name, port: r.Port, tls: r.TLS, method: r.Method, path: r.Path})
+	why := fmt.Sprintf("the rules for %s allow %s; %s matches none of them", name, strings.Join(listed(would, maxListed), ", "), asked)
 	if !clean {
 		why += " (a path with dot segments, encoded slashes, doubled slashes or control bytes never matches)"
-		a = impossible("write the path plainly first: no rule matches this spelling")
+		return Verdict{Rule: rule, Why: why, Ask: impossible("write the path plainly first: no rule matches this spelling")}
 	}
-	return Verdict{Rule: rule, Why: why, Ask: a}
+	r.Host = name
+	return Verdict{Rule: rule, Why: why, Ask: p.ask(r)}
+}
+
+// listed bounds what a denial names to most entries and a count of the others.
+func listed(all []string, most int) []string {
+	if len(all) <= most {
+		return all
+	}
+	return append(all[:most:most], fmt.Sprintf("and %d more", len(all)-most))
 }
 
 // String writes m as a denial names it: "GET|POST /api/*".
@@ -238,10 +279,13 @@ func (m Match) String() string {
 	}
 	s := methods
 	if len(paths) > 0 {
-		s += " " + strings.Join(paths, "|")
+		s += " " + strings.Join(listed(paths, maxListed), "|")
 	}
 	for _, h := range m.Headers {
 		s += " with " + h.Name
+	}
+	if m.GraphQL != "" {
+		s += " with a GraphQL " + m.GraphQL
 	}
 	return s
 }

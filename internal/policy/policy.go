@@ -63,6 +63,79 @@ type Route struct {
 	// Networks are private ranges this route may be dialled into; without them only public
 	// addresses are. Cloud metadata addresses are refused even when listed.
 	Networks []netip.Prefix `json:"networks,omitempty"`
+	// Capability is what the rule lets an agent do, in a preset's words: "github: read acme/app".
+	// Empty for a rule that was written out.
+	Capability string `json:"capability,omitempty"`
+	// Passthrough carries TLS to the host as it is, for programs that pin its certificate. What is
+	// said inside is seen by nobody: neither Matches nor Auth go with it.
+	Passthrough bool `json:"passthrough,omitempty"`
+	// TCP carries any bytes to the host's Ports, by name and as uninspected as Passthrough.
+	TCP bool `json:"tcp,omitempty"`
+	// Scan is what is looked for in the rule's traffic, and what becomes of it.
+	Scan Scan `json:"scan,omitzero"`
+}
+
+// Uninspected reports whether nobody sees what the rule's connections carry.
+func (r *Route) Uninspected() bool { return r.Passthrough || r.TCP }
+
+// OnMatch is what becomes of a request that carries a secret.
+type OnMatch string
+
+// What becomes of it. The zero value is the host's default: Redact for a conversation with a model,
+// which may quote a key, and Block for everything else.
+const (
+	Block  OnMatch = "block"
+	Redact OnMatch = "redact"
+)
+
+// Mode is how much a detector may do.
+type Mode string
+
+// The modes. The zero value is Warn.
+const (
+	Off     Mode = "off"
+	Warn    Mode = "warn"
+	Enforce Mode = "block"
+)
+
+// Detector is something a scan looks for.
+type Detector string
+
+// The detectors, outbound first. A bottle's canary is looked for whatever is switched off.
+const (
+	KnownSecrets  Detector = "known_secrets"  // the values this bottle's warden holds, in every disguise
+	TokenPatterns Detector = "token_patterns" // what credentials look like
+	Entropy       Detector = "entropy"        // names and paths that look like data; warns
+	Echo          Detector = "echo"           // inbound: an injected credential that comes back
+	Injection     Detector = "injection"      // inbound: text that gives a model orders
+	Invisible     Detector = "invisible"      // inbound: characters nobody sees, escape sequences
+)
+
+// Scan configures the scanner on one route.
+type Scan struct {
+	OnMatch OnMatch `json:"on_match,omitempty"`
+	// Off are the detectors that don't run here.
+	Off []Detector `json:"off,omitempty"`
+	// Injection is what becomes of an answer that holds orders for a model.
+	Injection Mode `json:"injection,omitempty"`
+	// Allow names what may be sent on this route all the same: names of known secrets, IDs of
+	// credential shapes.
+	Allow []string `json:"allow,omitempty"`
+	// Budget is how many bytes may leave on this route in the bottle's life; 0 is no bound.
+	Budget int64 `json:"budget,omitempty"`
+	// Model marks a conversation with a model.
+	Model bool `json:"model,omitempty"`
+}
+
+// Action resolves OnMatch's default.
+func (s Scan) Action() OnMatch {
+	switch {
+	case s.OnMatch != "":
+		return s.OnMatch
+	case s.Model:
+		return Redact
+	}
+	return Block
 }
 
 // Match is one entry of a route's matches; empty fields match anything.
@@ -70,7 +143,12 @@ type Match struct {
 	Methods []string      `json:"methods,omitempty"` // upper case
 	Paths   []PathMatch   `json:"paths,omitempty"`   // any one of them
 	Headers []HeaderMatch `json:"headers,omitempty"` // all of them
+	// GraphQL narrows to bodies whose operations are all of this kind: GraphQLQuery.
+	GraphQL string `json:"graphql,omitempty"`
 }
+
+// GraphQLQuery is the kind of operation that only reads.
+const GraphQLQuery = "query"
 
 // PathKind says how a PathMatch compares, after Gateway API's HTTPPathMatch.
 type PathKind string

@@ -34,8 +34,9 @@ func (claude) Placeholder(c Credential, random string) string {
 
 func (claude) Routes(auth *policy.Auth) []policy.Route {
 	return []policy.Route{{
-		ID:   "provider:claude",
-		Host: mustHost("api.anthropic.com"),
+		ID:         "provider:claude",
+		Host:       mustHost("api.anthropic.com"),
+		Capability: "anthropic: inference", Scan: policy.Scan{Model: true},
 		Matches: []policy.Match{{
 			Methods: []string{"POST"},
 			Paths: []policy.PathMatch{

@@ -26,8 +26,9 @@ func (codex) Placeholder(_ Credential, random string) string {
 
 func (codex) Routes(auth *policy.Auth) []policy.Route {
 	return []policy.Route{{
-		ID:   "provider:codex",
-		Host: mustHost("api.openai.com"),
+		ID:         "provider:codex",
+		Host:       mustHost("api.openai.com"),
+		Capability: "openai: inference", Scan: policy.Scan{Model: true},
 		Matches: []policy.Match{{
 			Methods: []string{"POST"},
 			Paths:   []policy.PathMatch{{Type: policy.PathExact, Value: "/v1/responses"}},
