@@ -1,0 +1,176 @@
+package decode
+
+import "math/bits"
+
+// pairs says of two digits of base64 in a row, as index, where in a group of four the first may
+// stand so that the bytes they make are plausible: bit 0 for the first place, and so on. The high
+// four bits say the same of the two digits read backwards.
+var pairs = func() *[1 << 12]byte {
+	var t [1 << 12]byte
+	for x := range byte(64) {
+		for y := range byte(64) {
+			for role := range 4 {
+				if readable(role, x, y) {
+					t[int(x)<<6|int(y)] |= 1 << role
+					t[int(y)<<6|int(x)] |= 16 << role
+				}
+			}
+		}
+	}
+	return &t
+}()
+
+// readable reports whether the digits x and y, x being the role'th of its group, agree with a text:
+// each byte that has bits in them could be plausible, and follow the one before.
+func readable(role int, x, y byte) bool {
+	bits := uint(x)<<6 | uint(y)
+	switch role {
+	case 0: // aaaaaa aabbbb
+		return someFollows(byte(bits>>4), byte(bits>>4), byte(bits<<4), byte(bits<<4)|0x0F)
+	case 1: // aabbbb bbbbcc
+		b := byte(bits >> 2)
+		return plausible[b] != notPlausible && someFollows(b, b, byte(bits<<6), byte(bits<<6)|0x3F)
+	case 2: // bbbbcc cccccc
+		b := byte(bits)
+		for high := range byte(16) {
+			if follows(high<<4|byte(bits>>8)&0x0F, b) {
+				return true
+			}
+		}
+		return false
+	default: // cccccc aaaaaa
+		for high := range byte(4) {
+			if someFollows(high<<6|x, high<<6|x, y<<2, y<<2|3) {
+				return true
+			}
+		}
+		return false
+	}
+}
+
+// someFollows reports whether some byte of [c,d] may follow some plausible byte of [a,b].
+func someFollows(a, b, c, d byte) bool {
+	for x := int(a); x <= int(b); x++ {
+		if plausible[x] == notPlausible {
+			continue
+		}
+		for y := int(c); y <= int(d); y++ {
+			if follows(byte(x), byte(y)) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// spread turns four bits into four bytes, each all ones or all zeros.
+var spread = func() (t [16]uint32) {
+	for i := range t {
+		for bit := range 4 {
+			if i>>bit&1 == 1 {
+				t[i] |= 0xFF << (8 * bit)
+			}
+		}
+	}
+	return t
+}()
+
+// Base64 appends the stretches of text that read as base64 of at least least bytes of text, in any
+// alignment, forwards and backwards, rotated or not; text has only digits of base64.
+//
+// That makes sixteen ways to read it, and random digits (an image) must cost little. So nothing is
+// decoded to find out. Two digits that follow each other hold one byte and parts of another; for each
+// way of reading a counter holds for how many pairs in a row these were plausible. Four counters
+// share a word, and rotate in it because the next pair has the next place in its group.
+func Base64(dst []Stretch, text []byte, least int) []Stretch {
+	if len(text) < 2 {
+		return dst
+	}
+	row, enough := 8, uint32(0x08080808) // pairs in a row to look closer at
+	if least >= 16 {
+		row, enough = 16, 0x10101010
+	}
+	const one = 0x01010101
+	var ahead, back [2]uint32 // by rotation
+	var until [16]int         // by way of reading: where the last stretch ends
+	u, v := digits6[0][text[0]]&63, digits6[1][text[0]]&63
+	for i := 1; i < len(text); i++ {
+		c := text[i]
+		w, x := digits6[0][c]&63, digits6[1][c]&63
+		p, q := pairs[uint(u)<<6|uint(w)], pairs[uint(v)<<6|uint(x)]
+		u, v = w, x
+		ahead[0] = (bits.RotateLeft32(ahead[0], 8) + one) & spread[p&15]
+		back[0] = (bits.RotateLeft32(back[0], -8) + one) & spread[p>>4]
+		ahead[1] = (bits.RotateLeft32(ahead[1], 8) + one) & spread[q&15]
+		back[1] = (bits.RotateLeft32(back[1], -8) + one) & spread[q>>4]
+		if (ahead[0]|back[0]|ahead[1]|back[1])&enough == 0 {
+			continue
+		}
+		for way := range 4 {
+			turned, reversed := way>>1, way&1 == 1
+			lane := &ahead[turned]
+			if reversed {
+				lane = &back[turned]
+			}
+			for role := range 4 {
+				if *lane>>(8*role)&enough&0xFF == 0 {
+					continue
+				}
+				*lane &^= 0xFF << (8 * role)
+				place := (i - 1 - role) & 3
+				if reversed {
+					place = (i + role) & 3
+				}
+				if end := &until[way<<2|place]; i > *end {
+					s := Stretch{Width: 6, From: i - row, Reversed: reversed, Rotated: turned == 1}
+					*end = extend(text, i, role, &digits6[turned], reversed)
+					s.To = *end + 1
+					s.align(place, len(text))
+					if (s.To-s.From)*3/4 >= least {
+						dst = append(dst, s)
+					}
+				}
+			}
+		}
+	}
+	return dst
+}
+
+// extend returns the last digit of the plausible row that has the pair that ends at text[i], where
+// role is the place in its group of the pair's first digit in reading order.
+func extend(text []byte, i, role int, value *[256]byte, reversed bool) int {
+	for i+1 < len(text) {
+		x, y := value[text[i]]&63, value[text[i+1]]&63
+		pair := pairs[uint(x)<<6|uint(y)]
+		if reversed {
+			role, pair = (role+3)&3, pair>>4
+		} else {
+			role = (role + 1) & 3
+		}
+		if pair>>role&1 == 0 {
+			break
+		}
+		i++
+	}
+	return i
+}
+
+// align widens the stretch so that reading begins with a group: at an index that is place modulo 4.
+// Where text has no room for that, it's narrowed.
+func (s *Stretch) align(place, size int) {
+	if s.Reversed {
+		last := s.To - 1
+		last += (place - last) & 3
+		if last >= size {
+			last -= 4
+		}
+		s.To = last + 1
+		s.From = max(0, s.From-2)
+		return
+	}
+	s.From -= (s.From - place) & 3
+	if s.From < 0 {
+		s.From += 4
+	}
+	s.To = min(size, s.To+2)
+}
