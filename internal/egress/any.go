@@ -31,6 +31,8 @@ func (s *server) anyConn(k *socket) {
 			v = bareVerdict(f.bare, v)
 		}
 		f.denied = &v
+	} else {
+		f.opaque = s.e.uninspected(f.host, f.port)
 	}
 	s.carry(f)
 }

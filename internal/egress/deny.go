@@ -35,10 +35,15 @@ type explanation struct {
 
 // deny answers with v in words and records the exchange.
 func (x *exchange) deny(v policy.Verdict, status int) {
+	x.told(v, status)
+	x.record()
+}
+
+// told answers with v in words.
+func (x *exchange) told(v policy.Verdict, status int) {
 	v.Why, v.Ask = x.e.scrub.text(v.Why), x.e.scrub.text(v.Ask)
 	x.verdict, x.status = v, status
 	x.explain("denied", "was denied by this bottle's policy", v, status)
-	x.record()
 }
 
 // fail answers for an upstream that could not be used. The verdict stays what it was.
@@ -130,6 +135,12 @@ func (x *exchange) describe() string {
 	}
 	if x.port != 0 && x.port != standard {
 		host += ":" + strconv.Itoa(int(x.port))
+	}
+	if x.method == "" {
+		if x.host == "" {
+			return "A request to the proxy"
+		}
+		return "A request on the connection to " + host // of which nothing can be said
 	}
 	return inert.Text(x.method, 32) + " " + scheme + host + x.e.scrub.path(x.path)
 }

@@ -90,6 +90,14 @@ func (e *Engine) answer(query, out []byte) []byte {
 		// which could carry keys for an encrypted ClientHello, are among what is not there.
 		return pack(reply, &q, nil, out)
 	}
+	if in := e.cfg.Inspector; in != nil && !e.isControl(name) {
+		// Nothing is asked of anybody outside, but what is resolved is connected to next.
+		if rep := in.Name(name, policy.Scan{}); rep.Stopped() {
+			e.recordDNS(q, rep.Verdict(v.Rule), findings(rep)...)
+			reply.RCode = dnsmessage.RCodeNameError
+			return pack(reply, &q, nil, out)
+		}
+	}
 	addr, first := e.names.addr(name)
 	if first {
 		e.recordDNS(q, v)
@@ -143,9 +151,10 @@ func pack(h dnsmessage.Header, q *dnsmessage.Question, a *dnsmessage.AResource, 
 	return msg
 }
 
-func (e *Engine) recordDNS(q dnsmessage.Question, v policy.Verdict) {
+func (e *Engine) recordDNS(q dnsmessage.Question, v policy.Verdict, found ...audit.Finding) {
 	e.cfg.Record(audit.Event{
-		Kind: audit.KindDNS, Via: audit.ViaDNS,
+		Findings: found,
+		Kind:     audit.KindDNS, Via: audit.ViaDNS,
 		Verdict: word(v), Rule: v.Rule, Why: e.scrub.text(v.Why),
 		Host: e.safe(strings.TrimSuffix(q.Name.String(), ".")), Method: strings.TrimPrefix(q.Type.String(), "Type"),
 	})

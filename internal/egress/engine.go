@@ -7,9 +7,11 @@
 //
 // What comes in takes one road. A listener's connection becomes a flow (socks.go, proxy.go, any.go:
 // who is meant, and by which way), its first byte says TLS or HTTP (flow.go), TLS is terminated
-// with a leaf of the bottle's authority (tls.go), and from there every request, whatever its way
-// and version, meets the same handler (exchange.go), which asks the policy, handles the credential
-// (credential.go) and forwards (forward.go) over addresses the dial guard let pass (guard.go).
+// with a leaf of the bottle's authority (tls.go), HTTP/1 is checked to have one reading (strict.go),
+// and from there every request, whatever its way and version, meets the same handler (exchange.go),
+// which asks the policy, handles the credential (credential.go) and forwards (forward.go, lane.go,
+// websocket.go) over addresses the dial guard let pass (guard.go). Only what a rule declares to be
+// uninspected leaves the road early and is carried as it is (splice.go).
 //
 // Denials are told in words (deny.go): a request gets 403 with a body that says what was denied,
 // why, and what to ask the operator for. A CONNECT is denied at CONNECT, with the same body and
@@ -19,12 +21,12 @@ package egress
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
-	"net/http/httputil"
 	"net/netip"
 	"sync/atomic"
 	"time"
@@ -33,6 +35,7 @@ import (
 
 	"github.com/claude-bottle/claude-bottle/internal/audit"
 	"github.com/claude-bottle/claude-bottle/internal/egress/authority"
+	"github.com/claude-bottle/claude-bottle/internal/egress/inspect"
 	"github.com/claude-bottle/claude-bottle/internal/policy"
 	"github.com/claude-bottle/claude-bottle/internal/secret"
 	"github.com/claude-bottle/claude-bottle/internal/wire"
@@ -46,8 +49,10 @@ type Config struct {
 	Secrets map[string]secret.Value
 	// Record takes the audit events. It is called from many goroutines and must not block. Nil
 	// drops them.
-	Record  func(audit.Event)
-	Control Control
+	Record func(audit.Event)
+	// Inspector looks into what passes; nil looks into nothing.
+	Inspector *inspect.Inspector
+	Control   Control
 	// Roots verify upstreams that have no CA of their own; nil means the host's.
 	Roots *x509.CertPool
 	// Resolve looks a name up; nil means the host's resolver.
@@ -77,6 +82,8 @@ type Limits struct {
 	Idle        time.Duration // a kept-alive connection, either side; 2 min
 	Dial        time.Duration // to connect to an upstream, all its addresses together; 15 s
 	Answer      time.Duration // from a request sent to the first byte of its answer; 15 min
+	Silence     time.Duration // an uninspected connection on which neither side says anything; 1 h
+	Life        time.Duration // an uninspected connection, from its beginning; 24 h
 }
 
 func (l *Limits) defaults() {
@@ -99,6 +106,8 @@ func (l *Limits) defaults() {
 	set(&l.Idle, 2*time.Minute)
 	set(&l.Dial, 15*time.Second)
 	set(&l.Answer, 15*time.Minute)
+	set(&l.Silence, time.Hour)
+	set(&l.Life, 24*time.Hour)
 }
 
 // Engine decides and forwards. It is safe for concurrent use.
@@ -109,7 +118,9 @@ type Engine struct {
 	creds   credentials
 	scrub   scrubber
 	roads   roads
-	proxy   *httputil.ReverseProxy
+	spent   map[*policy.Route]*spent
+	refusal string // the method of a request that stands for one nobody may see
+	buffers buffers
 
 	conns    atomic.Int64
 	requests atomic.Int64
@@ -153,7 +164,11 @@ func New(cfg Config) (*Engine, error) {
 	if e.roads, err = e.newRoads(); err != nil {
 		return nil, fmt.Errorf("egress: %w", err)
 	}
-	e.proxy = e.newProxy()
+	e.spent = make(map[*policy.Route]*spent)
+	for i := range cfg.Policy.Routes() {
+		e.spent[&cfg.Policy.Routes()[i]] = new(spent)
+	}
+	e.refusal = rand.Text()
 	return e, nil
 }
 

@@ -1,13 +1,14 @@
 package egress
 
 import (
-	"context"
 	"net/http"
 	"strings"
 	"time"
 
 	"github.com/claude-bottle/claude-bottle/internal/audit"
+	"github.com/claude-bottle/claude-bottle/internal/egress/inspect"
 	"github.com/claude-bottle/claude-bottle/internal/policy"
+	"github.com/claude-bottle/claude-bottle/internal/usage"
 )
 
 // exchange is one request and what becomes of it.
@@ -29,12 +30,15 @@ type exchange struct {
 	route   *policy.Route
 	addr    string // dialled upstream
 	status  int
+	upgrade bool    // to a WebSocket
 	out     counter // request body
 	in      counter // response body
-}
 
-// exchangeKey finds an exchange in its request's context.
-type exchangeKey struct{}
+	body       *inspect.Body   // nil when there is none, or nobody looks
+	answerBody *inspect.Answer // nil when there is nothing to look for in it
+	findings   []audit.Finding
+	meter      *usage.Parser // nil where no model answers
+}
 
 // ServeHTTP handles every request of every way: it is called by the HTTP side alone.
 func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -55,7 +59,12 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer s.e.requests.Add(-1)
+	if r.Method == s.e.refusal {
+		x.refuse(f.fault.Load())
+		return
+	}
 	if v := x.judge(); !v.Allowed() {
+		x.alarm()
 		x.deny(v, http.StatusForbidden)
 		return
 	}
@@ -63,14 +72,22 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		x.answerControl()
 		return
 	}
+	if v, bad := x.inspect(); bad {
+		x.deny(v, http.StatusForbidden)
+		return
+	}
 	x.forward()
 }
 
-// judge decides. The order is the engine's whole policy: who is meant, whether a rule allows it,
-// whether it carries the credential it must and none it must not, whether it turns into another
-// protocol. On Allow, x.route carries it; a nil route is the control host.
+// judge decides. The order is the engine's whole policy: who is meant, whether it can be read in one
+// way, whether a rule allows it, whether it carries the credential it must and none it must not,
+// whether it turns into another protocol. On Allow, x.route carries it; a nil route is the control
+// host. What it carries besides is for inspect to look into.
 func (x *exchange) judge() policy.Verdict {
 	if v, ok := x.aim(); !ok {
+		return v
+	}
+	if v, bad := x.checkForm(); bad {
 		return v
 	}
 	if x.f.denied == nil && x.e.isControl(x.host) {
@@ -78,7 +95,7 @@ func (x *exchange) judge() policy.Verdict {
 		return x.verdict
 	}
 	v, route := x.e.cfg.Policy.Request(policy.Request{
-		Host: x.host, Port: x.port, TLS: x.tls, Method: x.r.Method, Path: x.path, Header: x.r.Header,
+		Host: x.host, Port: x.port, TLS: x.tls, Method: x.r.Method, Path: x.path, Header: x.r.Header, GraphQL: x.graphQL,
 	})
 	if x.f.denied != nil && v.Allowed() {
 		// The name would do, but the connection was made to something else.
@@ -183,9 +200,9 @@ func (x *exchange) checkUpgrade(route *policy.Route) (policy.Verdict, bool) {
 	asked := strings.ToLower(strings.Join(h["Upgrade"], ","))
 	switch {
 	case asked == "h2c" || asked == "":
-		h.Del("Upgrade")
 		return policy.Verdict{}, false
-	case asked == "websocket" && x.r.Method == http.MethodGet && x.r.ProtoMajor == 1:
+	case asked == "websocket" && x.r.Method == http.MethodGet && x.r.ProtoAtLeast(1, 1) && x.r.ProtoMajor == 1 && x.r.ContentLength == 0:
+		x.upgrade = true
 		return policy.Verdict{}, false
 	}
 	return policy.Verdict{Rule: route.ID, Why: "an upgrade to " + quote(asked) + " is refused: only WebSockets may leave HTTP", Ask: "# nothing: no rule allows other upgrades\n"}, true
@@ -201,21 +218,4 @@ func hasToken(values []string, token string) bool {
 		}
 	}
 	return false
-}
-
-// forward sends the request upstream and the answer back.
-func (x *exchange) forward() {
-	defer x.record() // also when the answer breaks off, which panics
-	rw := &answerWriter{ResponseWriter: x.w, x: x}
-	if x.r.Body != nil && x.r.Body != http.NoBody {
-		x.r.Body = &countedBody{x.r.Body, &x.out}
-		if x.r.ProtoMajor == 1 {
-			// Clients that talk and listen at once are served so; an old writer can't, and needn't.
-			_ = http.NewResponseController(x.w).EnableFullDuplex()
-		}
-	}
-	x.e.proxy.ServeHTTP(rw, x.r.WithContext(context.WithValue(x.r.Context(), exchangeKey{}, x)))
-	if x.route.Auth != nil {
-		x.e.scrub.header(x.w.Header()) // trailers came after the header was scrubbed
-	}
 }

@@ -5,9 +5,11 @@ import (
 	"net"
 	"net/netip"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/claude-bottle/claude-bottle/internal/audit"
+	"github.com/claude-bottle/claude-bottle/internal/egress/framing"
 	"github.com/claude-bottle/claude-bottle/internal/policy"
 )
 
@@ -28,6 +30,11 @@ type flow struct {
 	bare netip.AddrPort
 	// denied, when set, is the answer to everything on this flow.
 	denied *policy.Verdict
+	// fault is what is wrong with the request that ends the flow's HTTP; cut, when some of that
+	// request was already served.
+	fault, cut atomic.Pointer[framing.Fault]
+	// opaque, when set, is the rule that carries the flow uninspected.
+	opaque *policy.Route
 }
 
 // Read yields what was peeked first.
@@ -42,6 +49,9 @@ func (f *flow) Read(p []byte) (int, error) {
 	}
 	return f.socket.Read(p)
 }
+
+// CloseWrite closes the writing half, where the connection below can.
+func (f *flow) CloseWrite() error { return closeWrite(f.Conn) }
 
 // peek returns the first byte without consuming it, waiting for at most d.
 func (f *flow) peek(d time.Duration) (byte, error) {
@@ -60,6 +70,9 @@ func (f *flow) peek(d time.Duration) (byte, error) {
 
 // flowOf finds the flow below a connection of the HTTP side.
 func flowOf(c net.Conn) *flow {
+	if g, ok := c.(*framing.Conn); ok {
+		c = g.Conn
+	}
 	if t, ok := c.(*tls.Conn); ok {
 		c = t.NetConn()
 	}
@@ -70,8 +83,13 @@ func flowOf(c net.Conn) *flow {
 const tlsHandshake = 0x16
 
 // carry looks at a flow's first byte and hands it on: TLS is terminated, HTTP served, everything
-// else closed and recorded. It owns f.
+// else closed and recorded. Raw TCP is carried without waiting for a byte, since there the server
+// may be the one to speak first. It owns f.
 func (s *server) carry(f *flow) {
+	if f.opaque != nil && f.opaque.TCP {
+		s.splice(f)
+		return
+	}
 	wait := s.e.cfg.Limits.First
 	if f.denied != nil {
 		wait = s.e.cfg.Limits.Sniff
@@ -87,10 +105,12 @@ func (s *server) carry(f *flow) {
 			s.e.recordFlow(f, *f.denied)
 		}
 		_ = f.Close() // opened and left, or silent for too long: nothing passed
+	case first == tlsHandshake && f.opaque != nil:
+		s.passThrough(f)
 	case first == tlsHandshake:
 		s.terminate(f)
-	case first >= 'A' && first <= 'Z':
-		s.hand(f)
+	case first >= 'A' && first <= 'Z' || first >= 'a' && first <= 'z':
+		s.hand(s.strict(f))
 	default:
 		s.e.recordFlow(f, f.verdict("the connection speaks neither TLS nor HTTP"))
 		_ = f.Close() // there is no protocol to say more in

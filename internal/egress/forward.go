@@ -6,17 +6,22 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"log/slog"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptrace"
-	"net/http/httputil"
+	"net/textproto"
 	"net/url"
+	"slices"
 	"strconv"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
+	"github.com/claude-bottle/claude-bottle/internal/egress/ws"
 	"github.com/claude-bottle/claude-bottle/internal/policy"
+	"github.com/claude-bottle/claude-bottle/internal/usage"
 )
 
 const (
@@ -38,6 +43,8 @@ type road struct {
 
 	// Made on first use. A request goes upstream in the version the bottle asked in, where the
 	// upstream speaks it: HTTP/1.1, from which WebSockets start, over many connections, HTTP/2 over one.
+	lanes        sync.Map // of *lane, by scheme and authority
+	laneCount    atomic.Int32
 	http1, http2 func() *http.Transport
 	mu           sync.Mutex
 	made         []*http.Transport
@@ -77,14 +84,14 @@ func (d *road) transport(http2 bool) *http.Transport {
 	protocols.SetHTTP2(http2)
 	t := &http.Transport{
 		DialContext:            d.dial,
-		TLSClientConfig:        &tls.Config{RootCAs: d.roots, MinVersion: tls.VersionTLS12, ClientSessionCache: tls.NewLRUClientSessionCache(16)},
+		TLSClientConfig:        d.tlsConfig(),
 		TLSHandshakeTimeout:    tlsUpstream,
 		DisableCompression:     true, // bodies pass as they are
 		MaxIdleConns:           64,
 		MaxIdleConnsPerHost:    32,
 		IdleConnTimeout:        d.e.cfg.Limits.Idle,
 		ResponseHeaderTimeout:  d.e.cfg.Limits.Answer,
-		ExpectContinueTimeout:  5 * time.Second,
+		ExpectContinueTimeout:  time.Second,
 		MaxResponseHeaderBytes: maxAnswerHeader,
 		Protocols:              protocols,
 	}
@@ -94,9 +101,15 @@ func (d *road) transport(http2 bool) *http.Transport {
 	return t
 }
 
+// tlsConfig is how an upstream proves who it is.
+func (d *road) tlsConfig() *tls.Config {
+	return &tls.Config{RootCAs: d.roots, MinVersion: tls.VersionTLS12, ClientSessionCache: tls.NewLRUClientSessionCache(16)}
+}
+
 // closeIdle closes the connections no request uses.
 func (r roads) closeIdle() {
 	for _, d := range r {
+		d.lanes.Range(func(_, l any) bool { l.(*lane).close(); return true })
 		d.mu.Lock()
 		for _, t := range d.made {
 			t.CloseIdleConnections()
@@ -105,100 +118,274 @@ func (r roads) closeIdle() {
 	}
 }
 
-// RoundTrip sends a forwarded request on its route's road. The exchange in its context says which.
-func (e *Engine) roundTrip(r *http.Request) (*http.Response, error) {
-	x, ok := r.Context().Value(exchangeKey{}).(*exchange)
-	if !ok {
-		return nil, errors.New("egress: a request nobody judged")
+// maxHints bounds an upstream's informational answers to one request.
+const maxHints = 16
+
+// noAgent keeps net/http from naming itself where the bottle named nobody.
+var noAgent = []string{""}
+
+// forward sends the request upstream and the answer back. Redirects are the client's business.
+func (x *exchange) forward() {
+	defer x.record() // also when the answer breaks off, which panics
+	out := x.outgoing()
+	if out.Body != nil {
+		// Whoever still reads it stops when the answer is complete.
+		defer func() { _ = out.Body.Close() }()
 	}
-	d := e.roads[x.route]
-	ctx := httptrace.WithClientTrace(r.Context(), &httptrace.ClientTrace{
-		GotConn: func(info httptrace.GotConnInfo) {
-			if a, ok := info.Conn.RemoteAddr().(*net.TCPAddr); ok {
-				x.addr = a.IP.String()
-			}
-		},
-	})
-	if x.r.ProtoMajor == 1 {
-		return d.http1().RoundTrip(r.WithContext(ctx))
+	res, err := x.send(out)
+	if err != nil {
+		x.broken(err)
+		return
 	}
-	return d.http2().RoundTrip(r.WithContext(ctx))
+	if err := x.answered(res); err != nil {
+		_ = res.Body.Close() // it is not wanted
+		x.broken(err)
+		return
+	}
+	if x.upgrade && res.StatusCode == http.StatusSwitchingProtocols {
+		x.webSocket(out, res)
+		return
+	}
+	x.answer(res)
 }
 
-// roundTripper adapts a function.
-type roundTripper func(*http.Request) (*http.Response, error)
-
-func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
-
-// newProxy makes the forwarding half: net/http's own, which knows hop-by-hop headers, trailers,
-// informational answers and upgrades. It flushes what streams (events, bodies of unknown length)
-// at once; redirects are the client's business.
-func (e *Engine) newProxy() *httputil.ReverseProxy {
-	return &httputil.ReverseProxy{
-		Rewrite:        e.rewrite,
-		Transport:      roundTripper(e.roundTrip),
-		ModifyResponse: e.answered,
-		ErrorHandler: func(_ http.ResponseWriter, r *http.Request, err error) {
-			if x, ok := r.Context().Value(exchangeKey{}).(*exchange); ok {
-				x.broken(err)
-			}
-		},
-		BufferPool: &buffers{},
-		ErrorLog:   slog.NewLogLogger(e.cfg.Logger.Handler(), slog.LevelDebug),
-	}
-}
-
-// rewrite aims the outgoing request: the judged host and port or the route's upstream, the path
-// exactly as it was judged, and the route's credential in the place of the bottle's.
-func (e *Engine) rewrite(p *httputil.ProxyRequest) {
-	x, ok := p.In.Context().Value(exchangeKey{}).(*exchange)
-	if !ok {
-		return // roundTrip refuses it
-	}
-	out := p.Out
-	out.Host = "" // the URL's
-	out.URL.RawQuery = p.In.URL.RawQuery
-	if u := e.roads[x.route].upstream; u != nil {
-		out.URL.Scheme, out.URL.Host = u.Scheme, u.Host
+// outgoing makes the request that goes upstream: to the judged host and port or the route's
+// upstream, the path exactly as it was judged, without what is about the bottle's own connection,
+// and with the route's credential in the place of the bottle's.
+func (x *exchange) outgoing() *http.Request {
+	in := x.r
+	u := *in.URL
+	u.User = nil
+	if up := x.e.roads[x.route].upstream; up != nil {
+		u.Scheme, u.Host = up.Scheme, up.Host
 	} else {
 		standard := uint16(80)
-		out.URL.Scheme, out.URL.Host = "http", x.host
+		u.Scheme, u.Host = "http", x.host
 		if x.tls {
-			out.URL.Scheme, standard = "https", 443
+			u.Scheme, standard = "https", 443
 		}
 		if x.port != standard || isAddr(x.host) {
-			out.URL.Host = net.JoinHostPort(x.host, strconv.Itoa(int(x.port)))
+			u.Host = net.JoinHostPort(x.host, strconv.Itoa(int(x.port)))
 		}
 	}
-	e.creds.inject(out.Header, x.route)
+	out := &http.Request{Method: in.Method, URL: &u, ProtoMajor: 1, ProtoMinor: 1, Header: outgoingHeader(in.Header), ContentLength: in.ContentLength}
+	if x.upgrade {
+		out.Header["Connection"], out.Header["Upgrade"] = []string{"Upgrade"}, []string{"websocket"}
+		ws.Offer(out.Header)
+	}
+	if in.Body != nil && in.Body != http.NoBody {
+		// Trailers are filled in, in place, when the body ends.
+		out.Body, out.Trailer = &countedBody{in.Body, &x.out}, in.Trailer
+		if in.ContentLength < 0 {
+			out.Body = &spending{out.Body, x}
+		}
+		if in.ProtoMajor == 1 {
+			// Clients that talk and listen at once are served so; an old writer can't, and needn't.
+			_ = http.NewResponseController(x.w).EnableFullDuplex()
+		}
+	}
+	x.e.creds.inject(out.Header, x.route)
+	return out
 }
 
-// answered sees an upstream's final header before the bottle does, a WebSocket's included.
-func (e *Engine) answered(res *http.Response) error {
-	x, ok := res.Request.Context().Value(exchangeKey{}).(*exchange)
-	if !ok {
-		return errors.New("egress: an answer to nobody's request")
+// outgoingHeader copies a request's header without what is about the connection it came on, and
+// without the words that proxies before us would have added.
+func outgoingHeader(in http.Header) http.Header {
+	out := make(http.Header, len(in)+1)
+	for name, values := range in {
+		switch name {
+		case "Http2-Settings", "Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "Host":
+		case "Te":
+			if hasToken(values, "trailers") {
+				out[name] = []string{"trailers"}
+			}
+		default:
+			if !hop(name) {
+				out[name] = values
+			}
+		}
 	}
+	if out["User-Agent"] == nil {
+		out["User-Agent"] = noAgent
+	}
+	return out
+}
+
+// hop reports whether a header is about one connection only: RFC 9110 section 7.6.1.
+func hop(name string) bool {
+	switch name {
+	case "Connection", "Keep-Alive", "Proxy-Authenticate", "Proxy-Authorization", "Proxy-Connection", "Te", "Trailer", "Transfer-Encoding", "Upgrade":
+		return true
+	}
+	return false
+}
+
+// send makes the round trip on the route's road, in the version the bottle asked in.
+func (x *exchange) send(out *http.Request) (*http.Response, error) {
+	d := x.e.roads[x.route]
+	hints := 0
+	hint := func(code int, header http.Header) error {
+		if hints++; hints > maxHints {
+			return errors.New("it sends informational answers and no other")
+		}
+		if code == http.StatusContinue || !x.r.ProtoAtLeast(1, 1) {
+			return nil // reading the body asks the bottle to go on
+		}
+		h := x.w.Header()
+		x.copyHeader(h, header)
+		x.w.WriteHeader(code)
+		clear(h)
+		return nil
+	}
+	if x.plainest(out) {
+		if l := d.lane(out.URL.Scheme, out.URL.Host); l != nil {
+			res, addr, err := l.roundTrip(x.r.Context(), out, hint)
+			x.addr = addr
+			return res, err
+		}
+	}
+	var (
+		mu   sync.Mutex
+		done bool
+	)
+	ctx := httptrace.WithClientTrace(x.r.Context(), &httptrace.ClientTrace{
+		GotConn: func(info httptrace.GotConnInfo) { x.addr = addrText(info.Conn.RemoteAddr()) },
+		Got1xxResponse: func(code int, header textproto.MIMEHeader) error {
+			mu.Lock()
+			defer mu.Unlock()
+			if done {
+				return nil
+			}
+			return hint(code, http.Header(header))
+		},
+	})
+	t := d.http2
+	if x.r.ProtoMajor == 1 {
+		t = d.http1
+	}
+	res, err := t().RoundTrip(out.WithContext(ctx))
+	mu.Lock()
+	done = true // the writer is the handler's own again
+	mu.Unlock()
+	return res, err
+}
+
+// answered looks at an upstream's final header before the bottle does.
+func (x *exchange) answered(res *http.Response) error {
 	x.status = res.StatusCode
-	// An offer to go on over QUIC could not be taken up: no UDP leaves a bottle.
-	res.Header.Del("Alt-Svc")
-	// Only the engine says that something was denied.
-	res.Header.Del(deniedHeader)
-	if x.route.Auth != nil {
-		e.scrub.header(res.Header)
+	if res.StatusCode == http.StatusSwitchingProtocols && !x.upgrade {
+		return errors.New("it changed to another protocol, which nobody asked for")
+	}
+	if err := x.clean(res); err != nil {
+		return err
+	}
+	if res.Header.Get("Content-Encoding") == "" {
+		x.meter = usage.NewParser(usage.Answer{Path: x.path, ContentType: res.Header.Get("Content-Type"), Status: res.StatusCode})
+		res.Body = usage.Tap(res.Body, x.meter)
 	}
 	return nil
 }
 
-// broken ends an exchange whose upstream could not be used, or whose bottle left.
+// copyHeader copies an upstream's header or trailer to the bottle's, cleaned.
+func (x *exchange) copyHeader(to, from http.Header) {
+	for name, values := range from {
+		if x.passes(name) {
+			to[name] = values
+		}
+	}
+	if x.route.Auth != nil {
+		x.e.scrub.header(to)
+	}
+}
+
+// passes reports whether a header of an upstream's is for the bottle. An offer to go on over QUIC
+// could not be taken up, since no UDP leaves a bottle; only the engine says that something was
+// denied.
+func (x *exchange) passes(name string) bool {
+	return !hop(name) && name != "Alt-Svc" && name != deniedHeader
+}
+
+// answer sends an upstream's answer to the bottle. What streams (events, bodies of unknown length)
+// goes on as it comes.
+func (x *exchange) answer(res *http.Response) {
+	defer func() { _ = res.Body.Close() }() // it was read, or is not wanted
+	h := x.w.Header()
+	x.copyHeader(h, res.Header)
+	if h["Content-Type"] == nil {
+		h["Content-Type"] = nil // there is none, and net/http is not to guess one
+	}
+	announced := make([]string, 0, len(res.Trailer))
+	for name := range res.Trailer {
+		if x.passes(name) {
+			announced = append(announced, name)
+		}
+	}
+	if len(announced) > 0 {
+		h["Trailer"] = announced
+	}
+	x.w.WriteHeader(res.StatusCode)
+	flush := func() {}
+	if res.ContentLength < 0 || strings.HasPrefix(res.Header.Get("Content-Type"), "text/event-stream") || len(announced) > 0 {
+		flush = func() { _ = http.NewResponseController(x.w).Flush() } // a client that left fails the write
+	}
+	if res.ContentLength != 0 {
+		if res.ContentLength < 0 {
+			flush() // the header need not wait for the first of the body
+		}
+		x.copyBody(res.Body, flush)
+	}
+	if len(res.Trailer) > 0 {
+		late := make(http.Header, len(res.Trailer))
+		x.copyHeader(late, res.Trailer)
+		for name, values := range late {
+			if !slices.Contains(announced, name) {
+				name = http.TrailerPrefix + name
+			}
+			h[name] = values
+		}
+		flush() // trailers need chunks
+	}
+}
+
+// copyBody copies an answer's body. One that breaks off must not look complete.
+func (x *exchange) copyBody(body io.Reader, flush func()) {
+	buf := x.e.buffers.get()
+	defer x.e.buffers.put(buf)
+	for {
+		n, err := body.Read(*buf)
+		if n > 0 {
+			w, werr := x.w.Write((*buf)[:n])
+			x.in.n.Add(int64(w))
+			if werr != nil {
+				panic(http.ErrAbortHandler) // the bottle left
+			}
+			flush()
+		}
+		switch {
+		case err == io.EOF: // and no other: an answer that broke off must not look complete
+			return
+		case err != nil:
+			if fault := x.f.cut.Load(); fault != nil {
+				x.verdict = faultVerdict(fault) // the request's body was malformed further down
+			}
+			x.halted(err)
+			panic(http.ErrAbortHandler) // the upstream left, or was left
+		}
+	}
+}
+
+// broken ends an exchange whose upstream could not be used, whose bottle left, or whose body turned
+// out to be malformed.
 func (x *exchange) broken(err error) {
 	var guard *guardError
 	switch {
 	case errors.As(err, &guard):
-		v := guard.verdict
-		v.Why, v.Ask = x.e.scrub.text(v.Why), x.e.scrub.text(v.Ask)
-		x.verdict, x.status = v, http.StatusForbidden
-		x.explain("denied", "was denied by this bottle's policy", v, x.status)
+		x.told(guard.verdict, http.StatusForbidden)
+	case x.halted(err):
+		x.told(x.verdict, http.StatusForbidden)
+	case x.f.cut.Load() != nil:
+		fault := x.f.cut.Load()
+		x.told(faultVerdict(fault), fault.Status)
 	case x.r.Context().Err() != nil:
 		x.status = statusGone
 		panic(http.ErrAbortHandler) // nobody reads an answer, and none must look complete
@@ -230,11 +417,12 @@ func reason(err error) string {
 // buffers lends copy buffers: enough for a few TLS records, returned when the copying ends.
 type buffers struct{ pool sync.Pool }
 
-func (b *buffers) Get() []byte {
+func (b *buffers) get() *[]byte {
 	if p, ok := b.pool.Get().(*[]byte); ok {
-		return *p
+		return p
 	}
-	return make([]byte, 32<<10)
+	p := make([]byte, 32<<10)
+	return &p
 }
 
-func (b *buffers) Put(p []byte) { b.pool.Put(&p) }
+func (b *buffers) put(p *[]byte) { b.pool.Put(p) }

@@ -2,10 +2,20 @@ package egress_test
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"io"
+	"log"
+	"math/big"
 	"net/http"
+	"net/http/httptest"
 	"net/netip"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/claude-bottle/claude-bottle/internal/audit"
 	"github.com/claude-bottle/claude-bottle/internal/egress"
@@ -166,6 +176,60 @@ func TestA19UpstreamsMustProveWhoTheyAre(t *testing.T) {
 	}
 	if n := w.ok.requests() + good.ok.requests(); n > 0 {
 		t.Errorf("%d requests were sent", n)
+	}
+}
+
+// odd is a certificate for odd.test that signs itself, changed.
+func odd(t testing.TB, change func(*x509.Certificate)) tls.Certificate {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &x509.Certificate{SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), DNSNames: []string{"odd.test"}, IsCA: true, BasicConstraintsValid: true}
+	change(c)
+	der, err := x509.CreateCertificate(rand.Reader, c, c, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	leaf, err := x509.ParseCertificate(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: leaf}
+}
+
+func TestA19CertificatesThatProveNothingAreNamed(t *testing.T) {
+	t.Parallel()
+	roots := x509.NewCertPool()
+	w := newWorld(t, append(standard(t), route(t, "odd", "odd.test")), func(c *egress.Config) { c.Roots = roots })
+	w.hosts["odd.test"] = []netip.Addr{okAddr}
+	for words, change := range map[string]func(*x509.Certificate){
+		"expired":           func(c *x509.Certificate) { c.NotAfter = time.Now().Add(-time.Hour) },
+		"not yet valid":     func(c *x509.Certificate) { c.NotBefore = time.Now().Add(time.Hour) },
+		"not odd.test":      func(c *x509.Certificate) { c.DNSNames = []string{"other.test"} },
+		"unknown authority": func(*x509.Certificate) {},
+	} {
+		cert := odd(t, change)
+		if words != "unknown authority" {
+			roots.AddCert(cert.Leaf)
+		}
+		server := &capture{}
+		server.Server = httptest.NewUnstartedServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { server.note(r) }))
+		server.Config.ErrorLog = log.New(io.Discard, "", 0)
+		server.TLS = &tls.Config{Certificates: []tls.Certificate{cert}}
+		server.StartTLS()
+		t.Cleanup(server.Close)
+		w.mu.Lock()
+		w.ports[netip.AddrPortFrom(okAddr, 443)] = server.Listener.Addr().String()
+		w.mu.Unlock()
+		res, body := get(t, w.client(), "https://odd.test/")
+		if res.StatusCode != http.StatusBadGateway || !strings.Contains(body, "its certificate is not to be trusted") || !strings.Contains(body, words) {
+			t.Errorf("%s: %d %q", words, res.StatusCode, body)
+		}
+		if server.requests() > 0 {
+			t.Errorf("%s: a request was sent", words)
+		}
 	}
 }
 

@@ -22,8 +22,8 @@ func (s *server) proxyConn(k *socket) {
 	case first == socksVersion:
 		f.via = audit.ViaSOCKS
 		s.socks(f)
-	case first >= 'A' && first <= 'Z':
-		s.hand(f)
+	case first >= 'A' && first <= 'Z' || first >= 'a' && first <= 'z':
+		s.hand(s.strict(f))
 	default:
 		s.e.recordFlow(f, policy.Verdict{Why: "the proxy port speaks HTTP and SOCKS5 only", Ask: "# nothing: use HTTP, CONNECT or SOCKS5h\n"})
 		_ = k.Close() // no common protocol to answer in
@@ -43,6 +43,14 @@ func (e *Engine) reach(host string, port uint16) policy.Verdict {
 		}
 	}
 	return v
+}
+
+// uninspected returns the rule that carries an allowed connection as it is; nil where it is read.
+func (e *Engine) uninspected(host string, port uint16) *policy.Route {
+	if e.isControl(host) {
+		return nil
+	}
+	return e.cfg.Policy.Tunnel(host, port)
 }
 
 // target finds the name a proxy client means: addresses handed out by our DNS stand for the name
@@ -90,23 +98,18 @@ func (s *server) connect(w http.ResponseWriter, r *http.Request, f *flow) {
 		x.fail(err)
 		return
 	}
-	below, ok := c.(*flow)
+	below, front := takeOver(c, buffered)
+	k, ok := below.(*flow)
 	if !ok {
-		_ = c.Close() // can't be: every connection handed over is a flow or TLS above one
+		_ = c.Close() // can't be: the proxy port's own flow is never below TLS
 		return
-	}
-	// What came along with the request belongs to the tunnel.
-	var front []byte
-	if n := buffered.Reader.Buffered(); n > 0 {
-		peeked, _ := buffered.Peek(n) // n bytes are there
-		front = append(front, peeked...)
 	}
 	_ = c.SetDeadline(time.Time{}) // a dead socket fails the write below
 	if _, err := c.Write([]byte("HTTP/1.1 200 Connection established\r\n\r\n")); err != nil {
 		_ = c.Close()
 		return
 	}
-	tunnel := &flow{socket: below.socket, s: s, front: append(front, below.front...), via: audit.ViaConnect, host: name, port: port, start: x.start}
+	tunnel := &flow{socket: k.socket, s: s, front: append(front, k.front...), via: audit.ViaConnect, host: name, port: port, start: x.start, opaque: s.e.uninspected(name, port)}
 	// Waiting for the first byte is done outside the handler, which counts as a request at work.
 	s.wg.Go(func() { s.carry(tunnel) })
 }

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -245,7 +246,7 @@ func TestA20OneDeniedHostOneVerdictOnAllFivePaths(t *testing.T) {
 	for _, e := range w.events {
 		seen[e.Via]++
 		got := audit.Event{Verdict: e.Verdict, Rule: e.Rule, Why: e.Why, Host: e.Host, Port: e.Port}
-		if got != want {
+		if !reflect.DeepEqual(got, want) {
 			t.Errorf("via %s: %+v", e.Via, e)
 		}
 	}

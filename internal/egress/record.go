@@ -1,7 +1,6 @@
 package egress
 
 import (
-	"bufio"
 	"encoding/base64"
 	"io"
 	"net"
@@ -62,6 +61,13 @@ func (x *exchange) record() {
 	}
 	if x.f.bare.IsValid() {
 		ev.Addr = x.f.bare.Addr().String()
+	}
+	x.inspected()
+	ev.Findings = x.findings
+	if u, ok := x.meter.Usage(); ok {
+		ev.Model = u.Model
+		ev.TokensIn, ev.TokensOut, ev.TokensReasoning = u.Input, u.Output, u.Reasoning
+		ev.TokensCacheRead, ev.TokensCacheWrite, ev.TokensCacheWrite1h = u.CacheRead, u.CacheWrite, u.CacheWrite1h
 	}
 	x.e.cfg.Record(ev)
 }
@@ -140,22 +146,14 @@ func (b *countedBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// answerWriter notes what goes back to the bottle and keeps credentials from going with it.
+// answerWriter notes what of the engine's own goes back to the bottle.
 type answerWriter struct {
 	http.ResponseWriter
 	x *exchange
 }
 
-// Unwrap lets http.ResponseController find what the writer below can do.
-func (w *answerWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
-
-// WriteHeader also sees the informational answers, whose headers nobody else looks at.
 func (w *answerWriter) WriteHeader(status int) {
-	if status >= 200 {
-		w.x.status = status
-	} else if w.x.route != nil && w.x.route.Auth != nil {
-		w.x.e.scrub.header(w.Header())
-	}
+	w.x.status = status
 	w.ResponseWriter.WriteHeader(status)
 }
 
@@ -165,22 +163,20 @@ func (w *answerWriter) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// Hijack gives the connection to a WebSocket's forwarding, counted.
-func (w *answerWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
-	c, rw, err := http.NewResponseController(w.ResponseWriter).Hijack()
-	if err != nil {
-		return nil, nil, err
-	}
-	return &countedConn{c, w.x}, rw, nil
-}
-
-// countedConn counts a WebSocket's bytes.
+// countedConn counts a WebSocket's bytes. What was read ahead of it comes first.
 type countedConn struct {
 	net.Conn
-	x *exchange
+	x     *exchange
+	front []byte
 }
 
 func (c *countedConn) Read(p []byte) (int, error) {
+	if len(c.front) > 0 {
+		n := copy(p, c.front)
+		c.front = c.front[n:]
+		c.x.out.n.Add(int64(n))
+		return n, nil
+	}
 	n, err := c.Conn.Read(p)
 	c.x.out.n.Add(int64(n))
 	return n, err

@@ -68,6 +68,7 @@ func (s *server) socks(f *flow) {
 		s.replySOCKS(f, socksNotAllowed)
 		return
 	}
+	f.opaque = s.e.uninspected(name, req.port)
 	if !s.replySOCKS(f, socksOK) {
 		return
 	}

@@ -79,7 +79,7 @@ func (s *server) terminate(f *flow) {
 		var op *net.OpError
 		switch {
 		case errors.Is(err, errSNI):
-			why = "sni mismatch: the TLS handshake names another host than the connection is for (" + f.host + "), or none"
+			why = f.mismatch()
 		case errors.As(err, &alert), errors.As(err, &op) && op.Op == "remote error":
 			why = "the TLS handshake failed: the program does not trust this bottle's certificate authority, or gave up (" + err.Error() + ")"
 		}
@@ -90,5 +90,9 @@ func (s *server) terminate(f *flow) {
 		f.rejudge(c.ConnectionState().ServerName)
 	}
 	f.tls = true
-	s.hand(c)
+	if c.ConnectionState().NegotiatedProtocol == "h2" {
+		s.hand(c) // its frames leave nothing to be read in two ways
+		return
+	}
+	s.hand(s.strict(c))
 }

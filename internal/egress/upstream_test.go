@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync"
 
@@ -25,6 +26,28 @@ func upstream(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Link", r.Header.Get("Authorization"))
 		w.WriteHeader(http.StatusEarlyHints)
 		w.WriteHeader(http.StatusOK)
+	case strings.HasSuffix(r.URL.Path, "/quic"):
+		w.Header().Set("Alt-Svc", `h3=":443"`)
+		w.Header().Set("Link", "</a.css>")
+		w.WriteHeader(http.StatusEarlyHints)
+		w.Header().Set("Trailer", "Alt-Svc, X-Sum")
+		_, _ = io.WriteString(w, "body")
+		w.Header().Set("X-Sum", "1")
+	case strings.HasSuffix(r.URL.Path, "/flood"):
+		for range 100 {
+			w.WriteHeader(http.StatusEarlyHints)
+		}
+	case strings.HasSuffix(r.URL.Path, "/zeros"):
+		size, _ := strconv.Atoi(r.URL.Query().Get("size"))
+		w.Header().Set("Content-Length", strconv.Itoa(size))
+		for buf := make([]byte, 64<<10); size > 0; size -= len(buf) {
+			_, _ = w.Write(buf[:min(size, len(buf))])
+		}
+	case strings.HasSuffix(r.URL.Path, "/fake101"):
+		if c, _, err := http.NewResponseController(w).Hijack(); err == nil {
+			_, _ = io.WriteString(c, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: AAAA\r\n\r\n")
+			_ = c.Close()
+		}
 	case strings.HasSuffix(r.URL.Path, "/redirect"):
 		http.Redirect(w, r, r.URL.Query().Get("to"), http.StatusFound)
 	case strings.HasSuffix(r.URL.Path, "/events"):

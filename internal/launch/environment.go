@@ -38,7 +38,7 @@ var trustVariables = []string{
 // environment is the agent's complete environment. Later sources win: what makes the bottle work
 // comes last, so that neither the bottle's own system nor a manifest can break the trust store or
 // the proxy by accident.
-func environment(p plan.Plan, in Inputs, system, provider []string, placeholders map[string]string, term Term) []string {
+func environment(p plan.Plan, in Inputs, system, provider []string, placeholders map[string]string, term Term, c canary) []string {
 	env := map[string]string{
 		"LANG":  "C.UTF-8",
 		"SHELL": "/bin/bash",
@@ -52,6 +52,7 @@ func environment(p plan.Plan, in Inputs, system, provider []string, placeholders
 		env[name] = value
 	}
 	path := cmp.Or(env["PATH"], systemPath)
+	maps.Copy(env, c.env())
 	for _, e := range p.Env {
 		if e.Source == plan.EnvLiteral {
 			env[e.Name] = e.Value

@@ -19,8 +19,11 @@ import (
 
 // homeTar packs what the agent's home is to hold before its first start: the provider's files, the
 // skills, the git identity. It is empty when there is nothing.
-func homeTar(ctx context.Context, p plan.Plan, t provider.Template, s provider.Setup) ([]byte, error) {
+func homeTar(ctx context.Context, p plan.Plan, t provider.Template, s provider.Setup, c canary) ([]byte, error) {
 	files := map[string]provider.File{}
+	for _, f := range c.files() {
+		files[f.Path] = f
+	}
 	for _, f := range t.Files(s) {
 		files[f.Path] = f
 	}

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -28,7 +29,7 @@ func TestWhatMakesTheBottleWorkWinsOverTheManifest(t *testing.T) {
 	}}
 	in := Inputs{Env: map[string]string{"SSL_CERT_FILE": "/tmp/mine.pem", "TOKEN_OF_MINE": "typed"}}
 	system := []string{"PATH=/usr/local/go/bin:/usr/bin", "JAVA_HOME=/opt/java", "HTTP_PROXY=http://image.test", "EDITOR=image", "HOME=/root"}
-	env := environment(p, in, system, []string{"PROVIDER=1", "EDITOR=ed"}, map[string]string{"API_KEY": "placeholder"}, Term{}.orDefault())
+	env := environment(p, in, system, []string{"PROVIDER=1", "EDITOR=ed"}, map[string]string{"API_KEY": "placeholder"}, Term{}.orDefault(), newCanary())
 	for _, want := range []string{
 		"EDITOR=vi", "TOKEN_OF_MINE=typed", "PROVIDER=1", "API_KEY=placeholder", "TERM=xterm-256color",
 		"HTTPS_PROXY=http://127.0.0.1:3128", "SSL_CERT_FILE=" + trustBundle, "HOME=/home/agent",
@@ -43,10 +44,39 @@ func TestWhatMakesTheBottleWorkWinsOverTheManifest(t *testing.T) {
 	}
 }
 
+// The canary looks like what thieves collect, lies in both places, and is another one every time.
+func TestTheCanaryLiesWhereThievesLook(t *testing.T) {
+	t.Parallel()
+	c := newCanary()
+	if c == newCanary() {
+		t.Error("two bottles have the same canary")
+	}
+	if !regexp.MustCompile(`^AKIA[A-Z2-7]{16}$`).MatchString(c.id) || !regexp.MustCompile(`^[A-Za-z0-9]{40}$`).MatchString(c.key) {
+		t.Errorf("no pair of AWS keys: %q %q", c.id, c.key)
+	}
+	env := environment(plan.Plan{}, Inputs{}, nil, nil, nil, Term{}, c)
+	if !slices.Contains(env, canaryID+"="+c.id) || !slices.Contains(env, canaryValue+"="+c.key) {
+		t.Error("it is not in the environment")
+	}
+	shell, err := provider.Get("shell")
+	if err != nil {
+		t.Fatal(err)
+	}
+	home, err := homeTar(t.Context(), plan.Plan{}, shell, provider.Setup{}, c)
+	if err != nil || !strings.Contains(string(home), c.key) || !strings.Contains(string(home), canaryFile) {
+		t.Errorf("it is not in the home: %v", err)
+	}
+	for _, v := range c.values() {
+		if v.Reveal() != c.id && v.Reveal() != c.key {
+			t.Error("the scanner looks for something else")
+		}
+	}
+}
+
 func TestNoSecretIsInTheEnvironment(t *testing.T) {
 	t.Parallel()
 	in := Inputs{Secrets: map[string]secret.Value{"API_KEY": secret.New("sk-real-value")}}
-	env := environment(plan.Plan{}, in, nil, nil, map[string]string{"API_KEY": "placeholder"}, Term{})
+	env := environment(plan.Plan{}, in, nil, nil, map[string]string{"API_KEY": "placeholder"}, Term{}, canary{})
 	if strings.Contains(strings.Join(env, "\n"), "sk-real-value") {
 		t.Error("the credential is in the agent's environment")
 	}
@@ -93,7 +123,7 @@ func TestHomeHoldsFilesFoldersAndSkills(t *testing.T) {
 		t.Fatal(err)
 	}
 	p := plan.Plan{Skills: []plan.Skill{{Name: "review", Source: skill}}, Git: plan.GitUser{Name: "Ada"}}
-	data, err := homeTar(t.Context(), p, claude, provider.Setup{SystemPrompt: "Be brief.", Workdir: "/workspace"})
+	data, err := homeTar(t.Context(), p, claude, provider.Setup{SystemPrompt: "Be brief.", Workdir: "/workspace"}, canary{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -124,7 +154,7 @@ func TestShellWithNothingToBringHasAnEmptyHome(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if data, err := homeTar(t.Context(), plan.Plan{}, shell, provider.Setup{}); err != nil || len(data) != 0 {
+	if data, err := homeTar(t.Context(), plan.Plan{}, shell, provider.Setup{}, canary{}); err != nil || len(data) != 0 {
 		t.Errorf("%d bytes, %v", len(data), err)
 	}
 }

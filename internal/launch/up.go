@@ -19,6 +19,7 @@ import (
 	"github.com/claude-bottle/claude-bottle/internal/egress/authority"
 	"github.com/claude-bottle/claude-bottle/internal/plan"
 	"github.com/claude-bottle/claude-bottle/internal/policy"
+	"github.com/claude-bottle/claude-bottle/internal/preset"
 	"github.com/claude-bottle/claude-bottle/internal/progress"
 	"github.com/claude-bottle/claude-bottle/internal/provider"
 	"github.com/claude-bottle/claude-bottle/internal/provider/install"
@@ -55,6 +56,7 @@ type raising struct {
 	record func(audit.Event) // egress events
 	report progress.Sink
 	undo   *spawn.Cleanup
+	canary canary // empty where the bottle is to have none
 }
 
 // up brings the bottle up. On error the caller runs the undo stack, as it does at the end of a
@@ -74,6 +76,9 @@ func (r *raising) up(ctx context.Context) (*bottleUp, error) {
 	ca, err := authority.New(time.Now())
 	if err != nil {
 		return nil, err
+	}
+	if p.DLP.Canary {
+		r.canary = newCanary()
 	}
 	up := &bottleUp{}
 	// The host's side of things is made while the kernel makes the bottle's.
@@ -104,7 +109,7 @@ func (r *raising) up(ctx context.Context) (*bottleUp, error) {
 	// The end of ctx would kill the agent, and ctx is the launch's own: it ends when the launch has.
 	up.agent, err = wire.Exec(context.WithoutCancel(ctx), up.bottle.Wire(), wire.Command{
 		Argv: template.Argv(setup),
-		Env:  environment(p, r.boot.inputs(), up.bottle.Report().Env, template.Env(setup), setup.Placeholders, r.boot.Term),
+		Env:  environment(p, r.boot.inputs(), up.bottle.Report().Env, template.Env(setup), setup.Placeholders, r.boot.Term, r.canary),
 		Dir:  backend.Workspace,
 		TTY:  !p.Headless, Rows: r.boot.Term.Rows, Cols: r.boot.Term.Cols,
 	})
@@ -122,7 +127,11 @@ type hostSide struct {
 }
 
 func (r *raising) hostSide(ctx context.Context, ca *authority.Authority) (h hostSide) {
-	rules, err := policy.Compile(r.boot.Plan.Routes)
+	rules, err := policy.Compile(r.boot.Plan.Routes, preset.Suggest)
+	if err != nil {
+		return hostSide{err: err}
+	}
+	inspector, err := r.inspector()
 	if err != nil {
 		return hostSide{err: err}
 	}
@@ -134,7 +143,7 @@ func (r *raising) hostSide(ctx context.Context, ca *authority.Authority) (h host
 		return h
 	}
 	h.engine, h.err = egress.New(egress.Config{
-		Policy: rules, Authority: ca, Secrets: r.boot.inputs().Secrets, Record: r.record,
+		Policy: rules, Authority: ca, Secrets: r.boot.inputs().Secrets, Record: r.record, Inspector: inspector,
 		Control: egress.Control{Host: selftest.ControlHost, Nonce: h.bait.Nonce()},
 	})
 	return h
@@ -238,7 +247,7 @@ func (r *raising) keep(name string, v any) error {
 
 // provision fills the agent's home and workspace, through the wire, as the agent.
 func (r *raising) provision(ctx context.Context, b backend.Bottle, t provider.Template, s provider.Setup) error {
-	home, err := homeTar(ctx, r.boot.Plan, t, s)
+	home, err := homeTar(ctx, r.boot.Plan, t, s, r.canary)
 	if err != nil {
 		return fmt.Errorf("prepare the agent's home: %w", err)
 	}

@@ -1,0 +1,135 @@
+package inspect
+
+import (
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/claude-bottle/claude-bottle/internal/policy"
+	"github.com/claude-bottle/claude-bottle/internal/scan"
+)
+
+// judging collects what is found in one thing and decides what becomes of it.
+type judging struct {
+	in    *Inspector
+	s     policy.Scan
+	rep   Report
+	found []scan.Finding // scratch
+}
+
+func (in *Inspector) judge(s policy.Scan) *judging { return &judging{in: in, s: s} }
+
+func (j *judging) report() Report { return j.rep }
+
+// look scans one surface on which nothing can be replaced.
+func (j *judging) look(where string, text []byte) {
+	j.found = j.in.scanner.Scan(j.found[:0], text)
+	for _, f := range j.found {
+		j.take(Found{f, where}, false)
+	}
+}
+
+// joined scans values that were sent apart, as one. Where values have nothing to do with each other,
+// as header fields, only secrets count: beside each other they come to many shapes.
+func (j *judging) joined(where string, parts [][]byte, related bool) {
+	if len(parts) < 2 {
+		return
+	}
+	j.found = j.in.scanner.Joined(j.found[:0], parts...)
+	for _, f := range j.found {
+		if related || f.Kind != scan.Shape {
+			j.take(Found{f, where}, false)
+		}
+	}
+}
+
+// take decides about one finding. Replaceable says that its span can be cut out in place; take then
+// reports whether it is to be.
+func (j *judging) take(f Found, replaceable bool) (replace bool) {
+	if j.passes(f) {
+		return false
+	}
+	switch {
+	case f.Kind == scan.Entropy, f.Kind == scan.Exhausted && j.s.Model:
+		// What a model was told once comes with everything it is told later: a text that is odd and no
+		// more must not end the conversation.
+		j.rep.Warned = append(j.rep.Warned, f)
+	case replaceable && (f.Kind != scan.Canary || j.s.Model) && j.s.Action() == policy.Redact:
+		// An agent that prints its environment tells its model the canary, and no thief.
+		j.rep.Redacted = append(j.rep.Redacted, f)
+		return true
+	case j.rep.Blocked == nil || f.Kind == scan.Canary && j.rep.Blocked.Kind != scan.Canary:
+		j.rep.Blocked = &f
+	}
+	return false
+}
+
+// passes reports whether the route lets the finding go: its detector is off, or it is named.
+func (j *judging) passes(f Found) bool {
+	detector := map[scan.Kind]policy.Detector{
+		scan.Known: policy.KnownSecrets, scan.Shape: policy.TokenPatterns, scan.Entropy: policy.Entropy,
+	}[f.Kind]
+	return f.Kind != scan.Canary && (slices.Contains(j.s.Off, detector) || slices.Contains(j.s.Allow, f.Rule))
+}
+
+// trailer looks at the fields that came after a body.
+func (j *judging) trailer(h http.Header) {
+	for name, values := range h {
+		for _, v := range values {
+			j.look("the trailer field "+name, []byte(name+": "+v))
+		}
+	}
+}
+
+// opaque notes that something can't be looked into.
+func (j *judging) opaque(where string, err error) {
+	if j.rep.Opaque == "" {
+		j.rep.Opaque = where + " can't be looked into: " + err.Error()
+	}
+}
+
+// Verdict is the denial a stopped request is answered with.
+func (r *Report) Verdict(route string) policy.Verdict {
+	v := policy.Verdict{Rule: route}
+	f := r.Blocked
+	if f == nil {
+		v.Why = r.Opaque
+		v.Ask = "# nothing: send it in a form that can be looked into\n"
+		return v
+	}
+	v.Why = f.String()
+	switch f.Kind {
+	case scan.Canary:
+		v.Ask = "# nothing: that value exists to show that something reads and sends what it finds\n"
+		return v
+	case scan.Exhausted:
+		v.Ask = "# nothing: send it in a simpler form\n"
+		return v
+	}
+	v.Ask = "# if this host is to have it, on the rule " + route + ":\n      dlp: {allow: [" + f.Rule + "]}\n"
+	return v
+}
+
+// String says what was found where, without the value: "the body carries the secret DB_URL of this
+// bottle, disguised as base64".
+func (f Found) String() string {
+	var b strings.Builder
+	b.WriteString(f.Where + " carries ")
+	switch f.Kind {
+	case scan.Canary:
+		b.WriteString("this bottle's canary, a value planted for thieves")
+	case scan.Known:
+		b.WriteString("the secret " + f.Rule + " of this bottle")
+	case scan.Entropy:
+		b.WriteString("what looks like data in the place of a name")
+	case scan.Exhausted:
+		b.WriteString("so many encodings inside each other that not all could be looked into")
+	default:
+		fmt.Fprintf(&b, "what looks like a credential (%s: %s)", f.Rule, f.Excerpt)
+	}
+	if f.Via != "" {
+		b.WriteString(", disguised as " + f.Via)
+	}
+	return b.String()
+}

@@ -1,0 +1,138 @@
+package inspect
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/claude-bottle/claude-bottle/internal/policy"
+	"github.com/claude-bottle/claude-bottle/internal/scan"
+	"github.com/claude-bottle/claude-bottle/internal/scan/unpack"
+)
+
+// Head inspects a request's target and header fields. Host is the name it goes to and path its
+// escaped path. The fields named in replaced are not sent.
+func (in *Inspector) Head(r *http.Request, host, path string, s policy.Scan, replaced ...string) Report {
+	j := in.judge(s)
+	t := texts.Get().(*text)
+	defer texts.Put(t)
+	t.reset()
+	t.surface("host name", host)
+	t.surface("path", path)
+	if r.URL.RawQuery != "" {
+		t.surface("query", r.URL.RawQuery)
+	}
+	// In order of their names: that of the wire is not known any more, and chance must not decide.
+	for name := range r.Header {
+		if !slices.Contains(replaced, name) {
+			t.names = append(t.names, name)
+		}
+	}
+	slices.Sort(t.names)
+	for _, name := range t.names {
+		for _, v := range r.Header[name] {
+			t.field(name, v)
+		}
+	}
+	j.found = in.scanner.Scan(j.found[:0], t.bytes)
+	for _, f := range j.found {
+		at := t.at(f.Start)
+		if f.Kind == scan.Shape && f.Rule == "jwt" && at.holdsSession() {
+			continue
+		}
+		j.take(Found{f, at.String()}, false)
+	}
+	t.parts = t.parts[:0]
+	for segment := range strings.SplitSeq(path, "/") {
+		if segment != "" {
+			t.parts = append(t.parts, []byte(segment))
+		}
+	}
+	if r.URL.RawQuery != "" {
+		unpack.Fields(formType, []byte(r.URL.RawQuery), func(_, value []byte) bool {
+			t.parts = append(t.parts, append([]byte(nil), value...))
+			return len(t.parts) < maxParts
+		})
+	}
+	j.joined("the path and the query together", t.parts, true)
+	in.remember(j, host+path, t.parts)
+	if !j.rep.Stopped() {
+		t.parts = t.parts[:0]
+		for _, name := range t.names {
+			for _, v := range r.Header[name] {
+				t.parts = append(t.parts, []byte(v))
+			}
+		}
+		j.joined("the header fields together", t.parts, false)
+	}
+	return j.report()
+}
+
+const formType = "application/x-www-form-urlencoded"
+
+// maxParts bounds how many values of one request are looked at as one.
+const maxParts = 4096
+
+// remember adds a request's values to what the bottle has sent before, of which they may be the next
+// piece. What was found whole is not a piece of anything.
+func (in *Inspector) remember(j *judging, key string, parts [][]byte) {
+	if j.rep.Stopped() || len(j.rep.Redacted) > 0 {
+		return
+	}
+	for _, f := range in.memory.Add(key, parts...) {
+		j.take(Found{f, "this request, with others before it,"}, false)
+	}
+}
+
+// text is a request's head as one text, with the places its surfaces begin at.
+type text struct {
+	bytes    []byte
+	surfaces []surface
+	names    []string
+	parts    [][]byte
+}
+
+// surface is a part of a head. A header field has a name.
+type surface struct {
+	start       int64
+	where, name string
+}
+
+// String names the surface as a denial does: "the query", "the header field X-Token".
+func (s surface) String() string {
+	if s.name == "" {
+		return "the " + s.where
+	}
+	return "the header field " + s.name
+}
+
+// holdsSession reports whether it is where a session's own token, which upstream gave out itself, is
+// sent back.
+func (s surface) holdsSession() bool { return s.name == "Authorization" || s.name == "Cookie" }
+
+var texts = sync.Pool{New: func() any { return new(text) }}
+
+func (t *text) reset() {
+	t.bytes, t.surfaces, t.names = t.bytes[:0], t.surfaces[:0], t.names[:0]
+}
+
+func (t *text) surface(where, content string) {
+	t.surfaces = append(t.surfaces, surface{int64(len(t.bytes)), where, ""})
+	t.bytes = append(append(t.bytes, content...), '\n')
+}
+
+func (t *text) field(name, value string) {
+	t.surfaces = append(t.surfaces, surface{int64(len(t.bytes)), "", name})
+	t.bytes = append(append(t.bytes, name...), ": "...)
+	t.bytes = append(append(t.bytes, value...), '\n')
+}
+
+// at finds the surface that holds an offset.
+func (t *text) at(offset int64) surface {
+	i := len(t.surfaces) - 1
+	for i > 0 && t.surfaces[i].start > offset {
+		i--
+	}
+	return t.surfaces[i]
+}

@@ -1,0 +1,145 @@
+package egress
+
+import (
+	"errors"
+	"net/http"
+
+	"github.com/claude-bottle/claude-bottle/internal/audit"
+	"github.com/claude-bottle/claude-bottle/internal/egress/inspect"
+	"github.com/claude-bottle/claude-bottle/internal/egress/ws"
+	"github.com/claude-bottle/claude-bottle/internal/policy"
+	"github.com/claude-bottle/claude-bottle/internal/scan"
+)
+
+// inspect looks into a request that the policy allows. What comes back as a denial must not be
+// forwarded; otherwise the request's body has become one that may be.
+func (x *exchange) inspect() (policy.Verdict, bool) {
+	if v, spent := x.spend(x.r.ContentLength); spent {
+		return v, true
+	}
+	in := x.e.cfg.Inspector
+	if in == nil {
+		return policy.Verdict{}, false
+	}
+	var replaced []string
+	if x.route.Auth != nil {
+		replaced = identities[:]
+	}
+	if rep := in.Head(x.r, x.host, x.path, x.route.Scan, replaced...); x.noted(rep) {
+		return rep.Verdict(x.route.ID), true
+	}
+	body, rep := in.Body(x.r, x.host+x.path, x.route.Scan)
+	if rep.Stopped() {
+		x.noted(rep)
+		return rep.Verdict(x.route.ID), true
+	}
+	if body != nil {
+		x.body, x.r.Body = body, body
+	}
+	return policy.Verdict{}, false
+}
+
+// alarm looks for the canary in a request that is denied anyway: somebody reads and sends what there
+// was no reason to read, wherever it was to go.
+func (x *exchange) alarm() {
+	if x.e.cfg.Inspector == nil || x.r == nil || x.r.URL == nil {
+		return
+	}
+	rep := x.e.cfg.Inspector.Head(x.r, x.host, x.path, policy.Scan{})
+	if f := rep.Blocked; f != nil && f.Kind == scan.Canary {
+		x.noted(inspect.Report{Blocked: f})
+	}
+}
+
+// noted keeps a report for the audit event and reports whether it stops the exchange.
+func (x *exchange) noted(rep inspect.Report) bool {
+	x.findings = append(x.findings, findings(rep)...)
+	return rep.Stopped()
+}
+
+// findings are a report's, as the audit log has them.
+func findings(rep inspect.Report) (all []audit.Finding) {
+	add := func(f inspect.Found, action string) {
+		all = append(all, audit.Finding{
+			Kind: f.Kind.String(), Name: f.Rule, Where: f.Where, Via: f.Via, Digest: f.Digest, Excerpt: f.Excerpt, Action: action,
+		})
+	}
+	for _, f := range rep.Redacted {
+		add(f, "redacted")
+	}
+	for _, f := range rep.Warned {
+		add(f, "warned")
+	}
+	if rep.Blocked != nil {
+		add(*rep.Blocked, "blocked")
+	}
+	return all
+}
+
+// inspected gathers, when an exchange is over, what was found while it passed.
+func (x *exchange) inspected() {
+	if x.body != nil {
+		x.noted(x.body.Report())
+	}
+	if x.answerBody != nil {
+		for _, n := range x.answerBody.Notes() {
+			x.findings = append(x.findings, audit.Finding{Kind: n.Kind, Where: "the answer", Excerpt: n.Text, Action: n.Action})
+		}
+	}
+}
+
+// halted reports whether err, or the body that a transport was reading when it failed, is a denial,
+// which then is the exchange's verdict.
+func (x *exchange) halted(err error) bool {
+	if s, ok := errors.AsType[*spentError](err); ok {
+		x.verdict = s.verdict
+		return true
+	}
+	if errors.Is(err, inspect.ErrOrders) {
+		x.verdict = policy.Verdict{Rule: x.route.ID, Why: "the answer holds what reads like orders to a model, which rule " + x.route.ID + " refuses",
+			Ask: "# if the answer is to pass, on the rule " + x.route.ID + ":\n      dlp: {injection: warn}\n"}
+		return true
+	}
+	if x.body == nil {
+		return false
+	}
+	rep := x.body.Report()
+	if rep.Stopped() {
+		x.verdict = rep.Verdict(x.route.ID)
+	}
+	return rep.Stopped()
+}
+
+// clean makes an upstream's answer fit for the bottle.
+func (x *exchange) clean(res *http.Response) error {
+	if x.e.cfg.Inspector == nil {
+		return nil
+	}
+	ref := ""
+	if x.route.Auth != nil {
+		ref = x.route.Auth.Ref
+	}
+	var err error
+	x.answerBody, err = x.e.cfg.Inspector.Answer(res, ref, x.route.Scan)
+	return err
+}
+
+// messages looks into what goes over a WebSocket.
+func (x *exchange) messages() ws.Inspect {
+	if x.e.cfg.Inspector == nil {
+		return nil
+	}
+	c := x.e.cfg.Inspector.Conversation(x.host+x.path, x.route.Scan)
+	return func(dir ws.Direction, _ ws.Opcode, part []byte, last bool) error {
+		if dir != ws.Out {
+			return nil
+		}
+		if v, spent := x.spend(int64(len(part))); spent {
+			return &spentError{v}
+		}
+		if rep := c.Say(part, last); x.noted(rep) {
+			return &inspect.StoppedError{Report: rep}
+		}
+		return nil
+	}
+}
