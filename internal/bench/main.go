@@ -2,184 +2,136 @@
 // ratios: `make bench`. It is a program and not a test because a shared machine's clock proves
 // nothing by itself; only figures taken in turns beside each other compare.
 //
-//	bench -bottle bin/claude-bottle [-runs 20] [-many 50]
+//	bench -bottle bin/claude-bottle [-only start,egress,stream,idle] [-rounds 5] [-runs 20] [-many 50]
+//
+// What is measured runs in processes of its own, so that each one's CPU time and memory are its
+// own; some of them are this program again (helper.go). docs/BENCHMARKS.md says what the rows mean.
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"flag"
 	"fmt"
 	"os"
-	"os/exec"
 	"os/signal"
-	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	// Whatever ends the bench, a closed pipe included, its processes and its folder go with it.
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGPIPE)
 	defer stop()
-	if err := run(ctx); err != nil {
+	if err := run(ctx, os.Args[1:]); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
 }
 
-// limits the project promises.
-const (
-	overBareMax   = 60 * time.Millisecond
-	srtShare      = 8.0 // at most 1/8 of srt
-	idleMemoryMax = 30 << 20
-	manyWithin    = 15 * time.Second
-)
-
-func run(ctx context.Context) error {
-	binary := flag.String("bottle", "bin/claude-bottle", "our program")
-	runs := flag.Int("runs", 20, "rounds; each runs every contender once")
-	many := flag.Int("many", 50, "bottles at once")
-	flag.Parse()
-
-	abs, err := filepath.Abs(*binary)
-	if err != nil {
-		return err
-	}
-	home, err := os.MkdirTemp("", "claude-bottle-bench-")
-	if err != nil {
-		return err
-	}
-	defer func() { _ = os.RemoveAll(home) }() // of no use to anybody
-	b := bottles{binary: abs, home: home}
-	if err := b.writeManifests(); err != nil {
-		return err
-	}
-	if err := b.start(ctx, *runs); err != nil {
-		return err
-	}
-	if err := b.engine(ctx, *runs); err != nil {
-		return err
-	}
-	if err := b.idle(ctx); err != nil {
-		return err
-	}
-	return b.many(ctx, *many)
+// options are what the parts are told.
+type options struct {
+	dir     string // a folder of the bench's own, removed at its end
+	rounds  int    // turns of each contender
+	profile string // where an engine writes its CPU profile; empty for nowhere
+	binary  string
+	runs    int
+	many    int
 }
 
-// bottles is our program with a home of its own.
-type bottles struct{ binary, home string }
+// part is a set of measurements that can be had alone.
+type part struct {
+	name     string
+	run      func(context.Context, options) error
+	profiled bool // it writes options.profile
+}
 
-func (b bottles) writeManifests() error {
-	for name, text := range map[string]string{
-		"agents/noop.md":   "---\nbottle: noop\n---\n",
-		"bottles/noop.md":  "---\nagent_provider: {template: shell, command: [/bin/true]}\n---\n",
-		"agents/sleep.md":  "---\nbottle: sleep\n---\n",
-		"bottles/sleep.md": "---\nagent_provider: {template: shell, command: [/bin/sleep, \"600\"]}\n---\n",
-	} {
-		if err := b.write(name, text); err != nil {
-			return err
+// parts in the order they are run.
+var parts = []part{
+	{"start", starting, false},
+	{"egress", small, true},
+	{"stream", stream, true},
+	{"idle", crowd, false},
+}
+
+func run(ctx context.Context, args []string) (err error) {
+	if len(args) > 0 {
+		if mode, ok := helperModes[args[0]]; ok {
+			return help(ctx, mode, args[1:])
+		}
+	}
+	var o options
+	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
+	flags.StringVar(&o.binary, "bottle", "bin/claude-bottle", "our program")
+	only := flags.String("only", "start,egress,stream,idle", "the parts to run, with commas between")
+	flags.IntVar(&o.rounds, "rounds", 5, "turns each contender has on the network")
+	flags.StringVar(&o.profile, "cpuprofile", "", "write the engine's CPU profile of part egress, or else stream, to this file")
+	flags.IntVar(&o.runs, "runs", 20, "rounds of starting; each runs every contender once")
+	flags.IntVar(&o.many, "many", 50, "bottles at once")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	wanted, err := choose(*only)
+	if err != nil {
+		return err
+	}
+	if o.rounds < 1 || o.runs < 1 {
+		return errors.New("-rounds and -runs must be 1 or more")
+	}
+	if o.dir, err = os.MkdirTemp("", "claude-bottle-bench-"); err != nil {
+		return err
+	}
+	defer func() {
+		if rerr := os.RemoveAll(o.dir); err == nil {
+			err = rerr
+		}
+	}()
+	fmt.Println(machine())
+	for _, p := range parts {
+		if !wanted[p.name] {
+			continue
+		}
+		if err := p.run(ctx, o); err != nil {
+			return fmt.Errorf("%s: %w", p.name, err)
+		}
+		if p.profiled {
+			o.profile = "" // it is not to be written over
 		}
 	}
 	return nil
 }
 
-func (b bottles) write(name, text string) error {
-	path := filepath.Join(b.home, name)
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return err
+// machine says what the figures were taken on, and how busy it was with other things.
+func machine() string {
+	model, busy := runtime.GOARCH, ""
+	if text, err := os.ReadFile("/proc/cpuinfo"); err == nil {
+		for line := range strings.Lines(string(text)) {
+			if name, value, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(name) == "model name" {
+				model = strings.TrimSpace(value)
+				break
+			}
+		}
 	}
-	return os.WriteFile(path, []byte(text), 0o600)
+	if text, err := os.ReadFile("/proc/loadavg"); err == nil {
+		one, _, _ := strings.Cut(string(text), " ")
+		busy = ", load average " + one + " beforehand"
+	}
+	return fmt.Sprintf("%d CPUs (%s), %s %s%s", runtime.NumCPU(), model, runtime.GOOS, runtime.Version(), busy)
 }
 
-func (b bottles) command(args ...string) []string {
-	return append([]string{b.binary, "--home", b.home}, args...)
-}
-
-// contender is one way of running /bin/true.
-type contender struct {
-	name string
-	argv []string
-}
-
-// start times `run` of /bin/true, self-test included, beside bubblewrap and sandbox-runtime.
-func (b bottles) start(ctx context.Context, runs int) error {
-	field := []contender{
-		{"bare true", []string{"/bin/true"}},
-		{"claude-bottle", b.command("run", "noop", "--quiet")},
+// choose parses -only.
+func choose(list string) (map[string]bool, error) {
+	wanted := map[string]bool{}
+	for name := range strings.SplitSeq(list, ",") {
+		if !slices.ContainsFunc(parts, func(p part) bool { return p.name == name }) {
+			return nil, fmt.Errorf("-only: there is no part %q: start, egress, stream and idle are", name)
+		}
+		wanted[name] = true
 	}
-	if p, err := exec.LookPath("bwrap"); err == nil {
-		field = append(field, contender{"bwrap", []string{p, "--unshare-all", "--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc", "/bin/true"}})
-	} else {
-		fmt.Println("bwrap is absent (Debian: apt-get install bubblewrap): left out")
-	}
-	srt, err := findSRT(ctx)
-	if err == nil { // it has needs of its own: ripgrep, socat
-		_, err = timed(ctx, []string{srt, "true"})
-	}
-	if err == nil {
-		field = append(field, contender{"srt", []string{srt, "true"}})
-	} else {
-		fmt.Printf("srt could not be had (%v): left out\n", err)
-	}
-
-	took, err := turns(ctx, field, runs)
-	if err != nil {
-		return err
-	}
-	fmt.Printf("\nrun of /bin/true, %d rounds taken in turns\n", runs)
-	fmt.Printf("  %-14s %9s %9s %9s %10s\n", "", "median", "best", "p90", "over bare")
-	bare := median(took["bare true"])
-	for _, c := range field {
-		d := took[c.name]
-		slices.Sort(d)
-		fmt.Printf("  %-14s %9s %9s %9s %10s\n", c.name, ms(median(d)), ms(d[0]), ms(d[len(d)*9/10]), ms(median(d)-bare))
-	}
-	ours := median(took["claude-bottle"])
-	verdict("over bare", ms(ours-bare), ours-bare <= overBareMax, "at most "+ms(overBareMax))
-	if d := took["bwrap"]; len(d) > 0 {
-		fmt.Printf("  ratio to bwrap: %.2f\n", float64(ours)/float64(median(d)))
-	}
-	if d := took["srt"]; len(d) > 0 {
-		share := float64(median(d)) / float64(ours)
-		verdict("faster than srt by", fmt.Sprintf("%.1fx", share), share >= srtShare, fmt.Sprintf("at least %.0fx", srtShare))
-	}
-	return nil
-}
-
-// findSRT finds sandbox-runtime, or installs it from npm into the user's cache.
-func findSRT(ctx context.Context) (string, error) {
-	if p, err := exec.LookPath("srt"); err == nil {
-		return p, nil
-	}
-	cache, err := os.UserCacheDir()
-	if err != nil {
-		return "", err
-	}
-	dir := filepath.Join(cache, "claude-bottle-bench")
-	srt := filepath.Join(dir, "node_modules", ".bin", "srt")
-	if _, err := os.Stat(srt); err == nil {
-		return srt, nil
-	}
-	cmd := exec.CommandContext(ctx, "npm", "install", "--prefix", dir, "--no-audit", "--no-fund", "@anthropic-ai/sandbox-runtime")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("npm install: %w: %s", err, bytes.TrimSpace(out))
-	}
-	return srt, nil
-}
-
-func timed(ctx context.Context, argv []string) (time.Duration, error) {
-	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
-	var out bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &out
-	began := time.Now()
-	err := cmd.Run()
-	took := time.Since(began)
-	if err != nil {
-		return 0, fmt.Errorf("%w: %s", err, strings.TrimSpace(out.String()))
-	}
-	return took, nil
+	return wanted, nil
 }
 
 func median(d []time.Duration) time.Duration {
