@@ -85,6 +85,11 @@ func auditLine(st style, e audit.Event) string {
 	if e.Verdict == "deny" && e.Why != "" {
 		text = joinNonEmpty("  ", text, st.yellow(safe(e.Why)))
 	}
+	for _, f := range e.Findings {
+		if f.Action != "blocked" || e.Verdict != "deny" || f.Kind == "canary" { // else the reason tells
+			text = joinNonEmpty("  ", text, st.yellow(safe(findingText(f))))
+		}
+	}
 	return st.dim(e.Time.Local().Format("15:04:05")) + " " + verdict + " " + fmt.Sprintf("%-9s", safe(string(e.Kind))) + " " + strings.TrimLeft(text, " ")
 }
 
@@ -114,4 +119,19 @@ func auditText(e audit.Event) string {
 		what += " (" + strings.Join(facts, ", ") + ")"
 	}
 	return what
+}
+
+// findingText is a finding in a few words: "redacted known GITHUB_TOKEN in the body, as base64".
+func findingText(f audit.Finding) string {
+	text := f.Action + " " + f.Kind
+	if f.Name != "" {
+		text += " " + f.Name
+	} else if f.Excerpt != "" {
+		text += " (" + f.Excerpt + ")"
+	}
+	text += " in " + f.Where
+	if f.Via != "" {
+		text += ", as " + f.Via
+	}
+	return text
 }

@@ -50,3 +50,26 @@ func TestAuditViewHoldsTheSelfTestBack(t *testing.T) {
 		})
 	}
 }
+
+// What was found is told where nothing else tells it, and the canary always.
+func TestFindingsAreShown(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		verdict, why string
+		finding      audit.Finding
+		want         string
+	}{
+		{"allow", "", audit.Finding{Kind: "known", Name: "DB_URL", Where: "the body", Via: "base64", Action: "redacted"}, "redacted known DB_URL in the body, as base64"},
+		{"allow", "", audit.Finding{Kind: "invisible", Where: "the answer", Excerpt: "3 invisible characters", Action: "redacted"}, "redacted invisible (3 invisible characters) in the answer"},
+		{"deny", "no rule", audit.Finding{Kind: "canary", Name: "BAIT", Where: "the query", Action: "blocked"}, "blocked canary BAIT in the query"},
+	} {
+		e := audit.Event{Kind: audit.KindRequest, Verdict: c.verdict, Why: c.why, Host: "h.test", Findings: []audit.Finding{c.finding}}
+		if got := auditLine(style{}, e); !strings.Contains(got, c.want) {
+			t.Errorf("%q lacks %q", got, c.want)
+		}
+	}
+	e := audit.Event{Verdict: "deny", Why: "the body carries the secret DB_URL", Findings: []audit.Finding{{Kind: "known", Name: "DB_URL", Where: "the body", Action: "blocked"}}}
+	if got := auditLine(style{}, e); strings.Count(got, "DB_URL") != 1 {
+		t.Errorf("told twice: %q", got)
+	}
+}

@@ -32,7 +32,8 @@ type Config struct {
 	Depth int
 	// Unpack yields what is inside compressed data or an archive found in some encoding; nil: such
 	// data is not opened. It bounds what it yields.
-	Unpack func(data []byte, yield func([]byte))
+	// An error says that not all could be looked at, as Exhausted does.
+	Unpack func(data []byte, yield func([]byte)) error
 }
 
 // Scanner looks for secrets. It's immutable and safe for concurrent use.
@@ -41,7 +42,7 @@ type Scanner struct {
 	secrets  []named
 	tooShort []string
 	shapes   Shapes
-	unpack   func([]byte, func([]byte))
+	unpack   func([]byte, func([]byte)) error
 	entropy  bool
 	depth    int
 	least    int // shortest decoded text worth looking at, in bytes
@@ -109,12 +110,16 @@ const (
 func (s *Scanner) Scan(dst []Finding, text []byte) []Finding {
 	w := s.worker(dst)
 	defer s.release(w)
-	w.pieces(text)
+	w.pieces(text, 0)
 	if s.entropy && len(text) <= entropyText {
 		w.random(text)
 	}
 	return w.found
 }
+
+// beside is how far from where two values meet a secret that is cut there may reach into each, in
+// bytes. What is further inside a long value, the look at that value sees.
+const beside = 1 << 10
 
 // Joined appends what it finds in parts (the values of one request's parameters, headers or
 // elements) put together without what stood between them, and that is in no part alone. Offsets are
@@ -122,17 +127,30 @@ func (s *Scanner) Scan(dst []Finding, text []byte) []Finding {
 func (s *Scanner) Joined(dst []Finding, parts ...[]byte) []Finding {
 	w := s.worker(dst)
 	defer s.release(w)
+	total, first := int64(0), len(dst)
+	look := func() {
+		if len(w.borders) > 0 {
+			w.pieces(w.joined, total-int64(len(w.joined)))
+			first = w.straddling(first)
+		}
+		w.joined, w.borders = w.joined[:0], w.borders[:0]
+	}
 	w.joined = w.joined[:0]
 	for _, p := range parts {
 		if len(p) > 0 && len(w.joined) > 0 {
-			w.borders = append(w.borders, int64(len(w.joined)))
+			w.borders = append(w.borders, total)
+		}
+		if len(p) > 2*beside {
+			w.joined = append(w.joined, p[:beside]...)
+			total += beside
+			look()
+			total += int64(len(p) - 2*beside)
+			p = p[len(p)-beside:]
 		}
 		w.joined = append(w.joined, p...)
+		total += int64(len(p))
 	}
-	if len(w.borders) > 0 {
-		w.pieces(w.joined)
-		w.straddling(len(dst))
-	}
+	look()
 	return w.found
 }
 

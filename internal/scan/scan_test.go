@@ -3,6 +3,7 @@ package scan_test
 import (
 	"encoding/base64"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -230,6 +231,10 @@ func TestJoined(t *testing.T) {
 	if found := s.Joined(nil, parts...); len(found) != 1 || found[0].Via != "split+base64" {
 		t.Errorf("%+v", found)
 	}
+	long := []byte(strings.Repeat("words and words ", 1000))
+	if found := s.Joined(nil, append(long, key[:30]...), append([]byte(key[30:]), long...), long, []byte("x")); len(found) != 1 || found[0].Start != int64(len(long)) {
+		t.Errorf("between long values: %+v", found)
+	}
 	if found := s.Joined(nil, []byte("x"), []byte(key), []byte("y")); len(found) != 0 {
 		t.Errorf("what one part has is found as split: %+v", found)
 	}
@@ -275,10 +280,12 @@ func TestUnpack(t *testing.T) {
 	t.Parallel()
 	s, err := scan.New(scan.Config{
 		Secrets: []scan.Secret{{Name: "k", Value: secret.New(key)}},
-		Unpack: func(data []byte, yield func([]byte)) {
+		Unpack: func(data []byte, yield func([]byte)) error {
 			if len(data) > 10 && data[0] == 0x1f && data[1] == 0x8b {
 				yield([]byte("unpacked: " + key))
+				return nil
 			}
+			return errors.New("a bomb")
 		},
 	})
 	if err != nil {
@@ -293,6 +300,11 @@ func TestUnpack(t *testing.T) {
 		if len(found) != 1 || found[0].Via != name+"+compressed" {
 			t.Errorf("%s: %+v", name, found)
 		}
+	}
+	// What can't be opened was not looked at.
+	found := s.Scan(nil, []byte(base64.StdEncoding.EncodeToString(append([]byte("PK\x03\x04"), packed...))))
+	if len(found) != 1 || found[0].Kind != scan.Exhausted {
+		t.Errorf("what can't be opened: %+v", found)
 	}
 }
 

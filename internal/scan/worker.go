@@ -98,19 +98,20 @@ func (w *worker) piece(text []byte, origin int64) {
 	}
 }
 
-// pieces looks at text of any length.
-func (w *worker) pieces(text []byte) {
+// pieces looks at text of any length, which begins at origin.
+func (w *worker) pieces(text []byte, origin int64) {
 	for from := 0; ; from += window - overlap {
 		to := min(from+window, len(text))
-		w.piece(text[from:to], int64(from))
+		w.piece(text[from:to], origin+int64(from))
 		if to == len(text) {
 			return
 		}
 	}
 }
 
-// straddling drops what was found in one of the joined parts alone.
-func (w *worker) straddling(first int) {
+// straddling drops, of what was found from first on, what was found in one of the joined parts alone.
+// It returns where what is found next begins.
+func (w *worker) straddling(first int) int {
 	kept := w.found[:first]
 	for _, f := range w.found[first:] {
 		next, _ := slices.BinarySearch(w.borders, f.Start+1)
@@ -120,6 +121,7 @@ func (w *worker) straddling(first int) {
 		}
 	}
 	w.found = kept
+	return len(kept)
 }
 
 // look finds what is in text and in what can be decoded from it. depth is how many encodings may
@@ -412,9 +414,10 @@ func (w *worker) compressed(l *level, from, to, depth int) {
 			continue
 		}
 		data := s.Append(nil, l.digits.Bytes)
-		w.s.unpack(data, func(b []byte) {
+		err := w.s.unpack(data, func(b []byte) {
 			w.inner(b, frame{name: s.Name() + "+compressed", base: from, size: to - from}, depth-1, escapes)
 		})
+		w.spent = w.spent || err != nil
 	}
 }
 

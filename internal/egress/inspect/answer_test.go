@@ -34,6 +34,20 @@ func inspector(t testing.TB) *inspect.Inspector {
 	return inspect.New(inspect.Config{Scanner: s, Echoes: map[string]secret.Value{"KEY": secret.New(injected)}})
 }
 
+// full is an inspector as a warden has it.
+func full(t testing.TB) *inspect.Inspector {
+	t.Helper()
+	s, err := inspect.NewScanner([]scan.Secret{
+		{Name: "HELD", Value: secret.New(held)},
+		{Name: "INJECTED", Value: secret.New(injected)},
+		{Name: "BAIT", Value: secret.New(bait), Canary: true},
+	}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return inspect.New(inspect.Config{Scanner: s, Echoes: map[string]secret.Value{"KEY": secret.New(injected)}})
+}
+
 func answer(kind, body string, edit ...func(*http.Response)) *http.Response {
 	res := &http.Response{StatusCode: 200, Header: http.Header{"Content-Type": {kind}}, ContentLength: int64(len(body)),
 		Body: io.NopCloser(strings.NewReader(body)), Request: &http.Request{Method: http.MethodGet}}

@@ -16,6 +16,20 @@ type judging struct {
 	s     policy.Scan
 	rep   Report
 	found []scan.Finding // scratch
+	cut   []span         // what was overwritten
+}
+
+// span is a part of a body.
+type span struct{ from, to int64 }
+
+// overwrite fills f's span of b, which begins at base, unless what was found there first did: a
+// secret that also looks like some credential is called by its name.
+func (j *judging) overwrite(b []byte, base int64, f Found) {
+	if slices.ContainsFunc(j.cut, func(s span) bool { return s.from <= f.Start && f.End <= s.to }) {
+		return
+	}
+	j.cut = append(j.cut[max(0, len(j.cut)-maxReported):], span{f.Start, f.End})
+	fill(b[f.Start-base:f.End-base], f)
 }
 
 func (in *Inspector) judge(s policy.Scan) *judging { return &judging{in: in, s: s} }
@@ -44,6 +58,10 @@ func (j *judging) joined(where string, parts [][]byte, related bool) {
 	}
 }
 
+// guess is the one shape that is none: a word like key or token, and something random behind it. So
+// do idempotency keys look, a WebSocket's handshake, the cursor of a list.
+const guess = "generic-api-key"
+
 // take decides about one finding. Replaceable says that its span can be cut out in place; take then
 // reports whether it is to be.
 func (j *judging) take(f Found, replaceable bool) (replace bool) {
@@ -51,18 +69,28 @@ func (j *judging) take(f Found, replaceable bool) (replace bool) {
 		return false
 	}
 	switch {
-	case f.Kind == scan.Entropy, f.Kind == scan.Exhausted && j.s.Model:
+	case f.Kind == scan.Entropy, f.Kind == scan.Shape && f.Rule == guess, f.Kind == scan.Exhausted && j.s.Model:
 		// What a model was told once comes with everything it is told later: a text that is odd and no
 		// more must not end the conversation.
-		j.rep.Warned = append(j.rep.Warned, f)
+		j.rep.Warned = reported(j.rep.Warned, f)
 	case replaceable && (f.Kind != scan.Canary || j.s.Model) && j.s.Action() == policy.Redact:
 		// An agent that prints its environment tells its model the canary, and no thief.
-		j.rep.Redacted = append(j.rep.Redacted, f)
+		j.rep.Redacted = reported(j.rep.Redacted, f)
 		return true
 	case j.rep.Blocked == nil || f.Kind == scan.Canary && j.rep.Blocked.Kind != scan.Canary:
 		j.rep.Blocked = &f
 	}
 	return false
+}
+
+// maxReported bounds what is told of one exchange.
+const maxReported = 32
+
+func reported(all []Found, f Found) []Found {
+	if len(all) < maxReported {
+		all = append(all, f)
+	}
+	return all
 }
 
 // passes reports whether the route lets the finding go: its detector is off, or it is named.

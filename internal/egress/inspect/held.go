@@ -24,7 +24,7 @@ func (in *Inspector) held(j *judging, r *http.Request, key string, codings []str
 		}
 	}
 	in.whole(j, plain, len(codings) == 0)
-	in.parts(j, r.Header.Get("Content-Type"), key, plain)
+	in.parts(j, media(r), key, plain)
 	j.trailer(r.Trailer) // it is there once the body was read
 	rep := j.report()
 	if rep.Stopped() {
@@ -66,18 +66,18 @@ func (in *Inspector) whole(j *judging, b []byte, replaceable bool) {
 	j.found = in.scanner.Scan(j.found[:0], b)
 	for _, f := range j.found {
 		if f := (Found{f, "the body"}); j.take(f, replaceable) {
-			fill(b[f.Start:f.End], f)
+			j.overwrite(b, 0, f)
 		}
 	}
 }
 
 // parts looks at what is inside the body, at its values as one text, without what stands between
 // them, and at them as the next piece of what was sent before.
-func (in *Inspector) parts(j *judging, contentType, key string, b []byte) {
+func (in *Inspector) parts(j *judging, m unpack.Media, key string, b []byte) {
 	if j.rep.Stopped() {
 		return
 	}
-	i := in.inside(contentType, func(f Found) { j.take(f, false) })
+	i := in.inside(m.ContentType, func(f Found) { j.take(f, false) })
 	_, err := i.walker.Write(b)
 	if err == nil {
 		err = i.walker.Close()
@@ -88,15 +88,31 @@ func (in *Inspector) parts(j *judging, contentType, key string, b []byte) {
 		j.opaque("the body", err)
 	}
 	var parts [][]byte
-	unpack.Fields(contentType, b, func(_, value []byte) bool {
-		if len(value) > 0 {
+	size := 0
+	values := unpack.NewSplitter(m, in.limits, func(_, value []byte) bool {
+		if size += len(value); len(value) > 0 && size <= maxPlain {
 			parts = append(parts, bytes.Clone(value))
+			if m.MessageCoding != "" { // it was not seen by who scanned the body
+				j.look("a message in the body", value)
+			}
 		}
 		return len(parts) < maxParts
 	})
+	_, err = values.Write(b)
+	if cerr := values.Close(); err == nil {
+		err = cerr
+	}
+	if err != nil {
+		j.opaque("the body", err)
+	}
 	if len(parts) == 0 {
 		parts = append(parts, b)
 	}
 	j.joined("the values of the body together", parts, true)
 	in.remember(j, key, parts)
+}
+
+// media is how a request's sender says that its body is written.
+func media(r *http.Request) unpack.Media {
+	return unpack.Media{ContentType: r.Header.Get("Content-Type"), MessageCoding: r.Header.Get("Grpc-Encoding")}
 }

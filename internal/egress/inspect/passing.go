@@ -52,8 +52,7 @@ func (in *Inspector) passing(j *judging, r *http.Request, codings []string) (*pa
 	b.inside = in.inside(r.Header.Get("Content-Type"), func(f Found) { j.take(f, false) })
 	if j.s.Action() == policy.Block {
 		b.joined = in.scanner.Stream(func(f scan.Finding) { j.take(Found{f, "what the values of the body come to"}, false) })
-		media := unpack.Media{ContentType: r.Header.Get("Content-Type"), MessageCoding: r.Header.Get("Grpc-Encoding")}
-		b.values = unpack.NewSplitter(media, in.limits, func(_, value []byte) bool {
+		b.values = unpack.NewSplitter(media(r), in.limits, func(_, value []byte) bool {
 			_, _ = b.joined.Write(value) // never fails
 			return true
 		})
@@ -154,7 +153,7 @@ func (b *passing) replace() {
 			b.j.rep.Blocked = &f
 			break
 		}
-		fill(b.buf[f.Start-b.base:f.End-b.base], f)
+		b.j.overwrite(b.buf, b.base, f)
 	}
 	b.found = b.found[:0]
 }

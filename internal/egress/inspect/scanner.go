@@ -14,8 +14,11 @@ const maxExpanded = 16 << 20
 func NewScanner(secrets []scan.Secret, own *shape.Rules) (*scan.Scanner, error) {
 	return scan.New(scan.Config{
 		Secrets: secrets, Shapes: shapes{own}, Entropy: true,
-		Unpack: func(data []byte, yield func([]byte)) {
-			_ = unpack.Expand(data, unpack.Limits{Bytes: maxExpanded}, yield) // what can't be opened was looked at as it is
+		Unpack: func(data []byte, yield func([]byte)) error {
+			if err := unpack.Expand(data, unpack.Limits{Bytes: maxExpanded}, yield); !damaged(err) {
+				return err
+			}
+			return nil // it only began like compressed data
 		},
 	})
 }

@@ -236,6 +236,9 @@ func (x *Scratch) read(dst []Stretch, text []byte, all Stretch, alignments, leas
 		} else {
 			s.From += i / 2
 		}
+		if !s.mayBeText(text, least) {
+			continue
+		}
 		x.buf = s.Append(x.buf[:0], text)
 		rows(x.buf, least, func(from, to int) {
 			group := 1
@@ -248,6 +251,38 @@ func (x *Scratch) read(dst []Stretch, text []byte, all Stretch, alignments, leas
 		})
 	}
 	return dst
+}
+
+// mayBeText reports whether the stretch may decode to least plausible bytes in a row. Of the bytes that
+// such a row must have it decodes the last first, so that it decodes few where there is none.
+func (s Stretch) mayBeText(text []byte, least int) bool {
+	value, width, digits := s.digits(), s.Width, s.To-s.From
+	first, step := s.From, 1
+	if s.Reversed {
+		first, step = s.To-1, -1
+	}
+	size := digits * width / 8
+	for i := 0; i+least <= size; {
+		j := i + least - 1
+		for ; j >= i; j-- {
+			k := j * 8 / width
+			at := first + k*step
+			acc := uint(value[text[at]])<<width | uint(value[text[at+step]])
+			shift := 2*width - 8 - j*8%width
+			if shift < 0 { // a third digit has the rest
+				acc = acc<<width | uint(value[text[at+2*step]])
+				shift += width
+			}
+			if plausible[byte(acc>>shift)] == notPlausible {
+				break
+			}
+		}
+		if j < i {
+			return true
+		}
+		i = j + 1
+	}
+	return false
 }
 
 // Trim ends the stretch at the first byte of text that is no digit of it, and reports whether
