@@ -4,14 +4,16 @@
 // can't pass.
 //
 // Beside the attacks stand everyday life and its accidents: real agent programs work in bottles
-// with a stand-in for their model, a person sits at a terminal (tmux) and talks to them, scripts use
-// every verb, processes are killed at any moment, and there is no room, no right, no program.
+// with a stand-in for their model, and raise no alarm by it, a person sits at a terminal (tmux) and
+// talks to them, scripts use every verb, processes are killed at any moment, and there is no room,
+// no right, no program.
 //
 // The tests bring a world along. They run in a network namespace of their own in which every
 // address is local: a capture server hears every packet that leaves a bottle for anywhere, the only
-// name server there is records what it is asked, and good sites have public-looking addresses. In
-// that world zero bytes captured means zero bytes sent. It has its own /tmp, too, which must be
-// empty again at the end.
+// name server there records what it is asked, and good sites have public-looking addresses. In
+// that world zero bytes captured means zero bytes sent. Allowed hosts that are exits keep all they
+// are sent: a thief's sink, the npm registry with the modules of this machine's npm, and a GitHub
+// that is git's own server. It has its own /tmp, too, which must be empty again at the end.
 //
 //	go test ./internal/e2e
 //

@@ -60,6 +60,7 @@ type outsideWorld struct {
 	c2     capture
 	dns    nameServer
 	good   goodSite
+	sites  sites
 
 	closers []io.Closer
 	running sync.WaitGroup
@@ -80,6 +81,9 @@ func openWorld() (w *outsideWorld, err error) {
 		return w, err
 	}
 	if err := w.serveGood(cert); err != nil {
+		return w, err
+	}
+	if err := w.serveSites(cert); err != nil {
 		return w, err
 	}
 	return w, w.serveC2(cert)
@@ -126,7 +130,7 @@ func (w *outsideWorld) verdict() error {
 		errs = append(errs, fmt.Errorf("the capture server was reached: %s", c))
 	}
 	for _, q := range w.dns.asked() {
-		if zone[q] == nil {
+		if _, known := addresses(q); !known {
 			errs = append(errs, fmt.Errorf("the name server was asked for %s", q))
 		}
 	}
@@ -377,7 +381,7 @@ func (d *nameServer) answer(b []byte) []byte {
 	d.mu.Lock()
 	d.names = append(d.names, name)
 	d.mu.Unlock()
-	addrs, known := zone[name]
+	addrs, known := addresses(name)
 	if !known {
 		addrs = []netip.Addr{c2Addr, c2Addr6}
 	}
