@@ -35,13 +35,16 @@ type explanation struct {
 
 // deny answers with v in words and records the exchange.
 func (x *exchange) deny(v policy.Verdict, status int) {
+	if len(x.findings) == 0 {
+		x.alarm()
+	}
 	x.told(v, status)
 	x.record()
 }
 
 // told answers with v in words.
 func (x *exchange) told(v policy.Verdict, status int) {
-	v.Why, v.Ask = x.e.scrub.text(v.Why), x.e.scrub.text(v.Ask)
+	v.Why, v.Ask = x.why(v)
 	x.verdict, x.status = v, status
 	x.explain("denied", "was denied by this bottle's policy", v, status)
 }
@@ -129,7 +132,7 @@ func (x *exchange) describe() string {
 	case x.tls:
 		scheme, standard = "https://", 443
 	}
-	host := x.e.safe(x.host)
+	host, path := x.shown()
 	if strings.Contains(host, ":") {
 		host = "[" + host + "]"
 	}
@@ -142,5 +145,5 @@ func (x *exchange) describe() string {
 		}
 		return "A request on the connection to " + host // of which nothing can be said
 	}
-	return inert.Text(x.method, 32) + " " + scheme + host + x.e.scrub.path(x.path)
+	return inert.Text(x.method, 32) + " " + scheme + host + path
 }

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/net/dns/dnsmessage"
 
 	"github.com/claude-bottle/claude-bottle/internal/audit"
+	"github.com/claude-bottle/claude-bottle/internal/egress/inspect"
 	"github.com/claude-bottle/claude-bottle/internal/policy"
 )
 
@@ -81,7 +82,7 @@ func (e *Engine) answer(query, out []byte) []byte {
 	}
 	name, v := e.resolve(q.Name.String())
 	if !v.Allowed() {
-		e.recordDNS(q, v)
+		e.recordDNS(q, v, e.alarmName(strings.TrimSuffix(q.Name.String(), ".")))
 		reply.RCode = dnsmessage.RCodeNameError
 		return pack(reply, &q, nil, out)
 	}
@@ -93,14 +94,14 @@ func (e *Engine) answer(query, out []byte) []byte {
 	if in := e.cfg.Inspector; in != nil && !e.isControl(name) {
 		// Nothing is asked of anybody outside, but what is resolved is connected to next.
 		if rep := in.Name(name, policy.Scan{}); rep.Stopped() {
-			e.recordDNS(q, rep.Verdict(v.Rule), findings(rep)...)
+			e.recordDNS(q, rep.Verdict(v.Rule), rep)
 			reply.RCode = dnsmessage.RCodeNameError
 			return pack(reply, &q, nil, out)
 		}
 	}
 	addr, first := e.names.addr(name)
 	if first {
-		e.recordDNS(q, v)
+		e.recordDNS(q, v, inspect.Report{})
 	}
 	a := dnsmessage.AResource{A: addr.As4()}
 	return pack(reply, &q, &a, out)
@@ -151,11 +152,18 @@ func pack(h dnsmessage.Header, q *dnsmessage.Question, a *dnsmessage.AResource, 
 	return msg
 }
 
-func (e *Engine) recordDNS(q dnsmessage.Question, v policy.Verdict, found ...audit.Finding) {
-	e.cfg.Record(audit.Event{
-		Findings: found,
-		Kind:     audit.KindDNS, Via: audit.ViaDNS,
-		Verdict: word(v), Rule: v.Rule, Why: e.scrub.text(v.Why),
-		Host: e.safe(strings.TrimSuffix(q.Name.String(), ".")), Method: strings.TrimPrefix(q.Type.String(), "Type"),
-	})
+// recordDNS records a query and what was found in its name.
+func (e *Engine) recordDNS(q dnsmessage.Question, v policy.Verdict, rep inspect.Report) {
+	ev := audit.Event{
+		Kind: audit.KindDNS, Via: audit.ViaDNS, Findings: findings(rep),
+		Verdict: word(v), Rule: v.Rule, Why: e.hush(v.Why),
+		Host: e.hush(e.safe(strings.TrimSuffix(q.Name.String(), "."))), Method: strings.TrimPrefix(q.Type.String(), "Type"),
+	}
+	if rep.HideHost {
+		ev.Host = hidden
+		if v.Ask == "" || !strings.HasPrefix(v.Ask, "#") { // the policy's own, which quotes the name
+			ev.Why = hiddenName
+		}
+	}
+	e.cfg.Record(ev)
 }

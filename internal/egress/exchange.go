@@ -37,6 +37,8 @@ type exchange struct {
 	body       *inspect.Body   // nil when there is none, or nobody looks
 	answerBody *inspect.Answer // nil when there is nothing to look for in it
 	findings   []audit.Finding
+	hideHost   bool          // a secret stands in it
+	hidePath   bool          // as above
 	meter      *usage.Parser // nil where no model answers
 }
 
@@ -64,7 +66,6 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if v := x.judge(); !v.Allowed() {
-		x.alarm()
 		x.deny(v, http.StatusForbidden)
 		return
 	}

@@ -35,6 +35,10 @@ type flow struct {
 	fault, cut atomic.Pointer[framing.Fault]
 	// opaque, when set, is the rule that carries the flow uninspected.
 	opaque *policy.Route
+
+	// Once TLS is terminated, what carries much is read and written in larger pieces than records.
+	ahead  ahead
+	gather gather
 }
 
 // Read yields what was peeked first.
@@ -47,7 +51,25 @@ func (f *flow) Read(p []byte) (int, error) {
 		}
 		return n, nil
 	}
-	return f.socket.Read(p)
+	if !f.tls {
+		return f.socket.Read(p) // it may yet become another flow, which wants to read all of the rest
+	}
+	return f.ahead.read(f.socket, p, nil)
+}
+
+// Write writes what TLS has sealed, or keeps it for what comes after it.
+func (f *flow) Write(p []byte) (int, error) {
+	if !f.tls {
+		return f.socket.Write(p)
+	}
+	return f.gather.write(f.socket, p)
+}
+
+// Close closes the connection.
+func (f *flow) Close() error {
+	err := f.socket.Close()
+	f.ahead.drop()
+	return err
 }
 
 // CloseWrite closes the writing half, where the connection below can.

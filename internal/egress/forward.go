@@ -137,6 +137,7 @@ func (x *exchange) forward() {
 		x.broken(err)
 		return
 	}
+	lane, _ := res.Body.(*laneBody) // below what looks into it
 	if err := x.answered(res); err != nil {
 		_ = res.Body.Close() // it is not wanted
 		x.broken(err)
@@ -146,7 +147,7 @@ func (x *exchange) forward() {
 		x.webSocket(out, res)
 		return
 	}
-	x.answer(res)
+	x.answer(res, lane)
 }
 
 // outgoing makes the request that goes upstream: to the judged host and port or the route's
@@ -239,8 +240,10 @@ func (x *exchange) send(out *http.Request) (*http.Response, error) {
 	}
 	if x.plainest(out) {
 		if l := d.lane(out.URL.Scheme, out.URL.Host); l != nil {
-			res, addr, err := l.roundTrip(x.r.Context(), out, hint)
-			x.addr = addr
+			res, c, err := l.roundTrip(x.r.Context(), out, hint)
+			if c != nil {
+				x.addr = c.addr
+			}
 			return res, err
 		}
 	}
@@ -306,8 +309,8 @@ func (x *exchange) passes(name string) bool {
 }
 
 // answer sends an upstream's answer to the bottle. What streams (events, bodies of unknown length)
-// goes on as it comes.
-func (x *exchange) answer(res *http.Response) {
+// goes on as it comes. Lane is the body's, if it has one.
+func (x *exchange) answer(res *http.Response, lane *laneBody) {
 	defer func() { _ = res.Body.Close() }() // it was read, or is not wanted
 	h := x.w.Header()
 	x.copyHeader(h, res.Header)
@@ -332,7 +335,7 @@ func (x *exchange) answer(res *http.Response) {
 		if res.ContentLength < 0 {
 			flush() // the header need not wait for the first of the body
 		}
-		x.copyBody(res.Body, flush)
+		x.copyBody(res.Body, lane, flush)
 	}
 	if len(res.Trailer) > 0 {
 		late := make(http.Header, len(res.Trailer))
@@ -347,13 +350,24 @@ func (x *exchange) answer(res *http.Response) {
 	}
 }
 
-// copyBody copies an answer's body. One that breaks off must not look complete.
-func (x *exchange) copyBody(body io.Reader, flush func()) {
+// copyBody copies an answer's body. One that breaks off must not look complete. Records of it that
+// came together go on together: they are gathered while more is there, and written before more has to
+// be waited for.
+func (x *exchange) copyBody(body io.Reader, lane *laneBody, flush func()) {
 	buf := x.e.buffers.get()
 	defer x.e.buffers.put(buf)
+	f := x.f
+	together := lane != nil && f.tls
+	if together {
+		lane.beforeWaiting(func() { _ = f.gather.send(f.socket) }) // the next write has the error
+		defer func() { _ = f.gather.send(f.socket) }()             // it broke off, or nothing waits
+	}
 	for {
 		n, err := body.Read(*buf)
 		if n > 0 {
+			if together {
+				f.gather.more(err == nil && lane.pending())
+			}
 			w, werr := x.w.Write((*buf)[:n])
 			x.in.n.Add(int64(w))
 			if werr != nil {
@@ -363,6 +377,9 @@ func (x *exchange) copyBody(body io.Reader, flush func()) {
 		}
 		switch {
 		case err == io.EOF: // and no other: an answer that broke off must not look complete
+			if together && f.gather.send(f.socket) != nil {
+				panic(http.ErrAbortHandler) // the bottle left
+			}
 			return
 		case err != nil:
 			if fault := x.f.cut.Load(); fault != nil {
@@ -413,16 +430,3 @@ func reason(err error) string {
 	}
 	return err.Error()
 }
-
-// buffers lends copy buffers: enough for a few TLS records, returned when the copying ends.
-type buffers struct{ pool sync.Pool }
-
-func (b *buffers) get() *[]byte {
-	if p, ok := b.pool.Get().(*[]byte); ok {
-		return p
-	}
-	p := make([]byte, 32<<10)
-	return &p
-}
-
-func (b *buffers) put(p *[]byte) { b.pool.Put(p) }

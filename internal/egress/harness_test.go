@@ -23,7 +23,9 @@ import (
 	"github.com/claude-bottle/claude-bottle/internal/audit"
 	"github.com/claude-bottle/claude-bottle/internal/egress"
 	"github.com/claude-bottle/claude-bottle/internal/egress/authority"
+	"github.com/claude-bottle/claude-bottle/internal/egress/inspect"
 	"github.com/claude-bottle/claude-bottle/internal/policy"
+	"github.com/claude-bottle/claude-bottle/internal/scan"
 	"github.com/claude-bottle/claude-bottle/internal/secret"
 	"github.com/claude-bottle/claude-bottle/internal/wire"
 )
@@ -32,6 +34,8 @@ const (
 	realKey     = "sk-real-0123456789-abcdef"
 	placeholder = "bottle-placeholder-0001"
 	nonce       = "nonce-4711"
+	listed      = "hV7qLm2ZtR8wXc4NbD6kEy9P"
+	bait        = "AKIAQ3ZV7T5KJ2WXN4LB"
 	controlHost = "bottle.internal"
 )
 
@@ -164,6 +168,7 @@ func newWorldAround(t testing.TB, narrow bool, routes []policy.Route, edit ...fu
 		Resolve: w.resolve,
 		Dial:    w.dial,
 	}
+	cfg.Inspector = inspector(t)
 	for _, f := range edit {
 		f(&cfg)
 	}
@@ -172,6 +177,19 @@ func newWorldAround(t testing.TB, narrow bool, routes []policy.Route, edit ...fu
 	}
 	w.start()
 	return w
+}
+
+// inspector looks for what a warden would: the injected credential, a secret the operator listed, and
+// a canary.
+func inspector(t testing.TB) *inspect.Inspector {
+	t.Helper()
+	s, err := inspect.NewScanner([]scan.Secret{
+		{Name: "KEY", Value: secret.New(realKey)}, {Name: "LISTED", Value: secret.New(listed)}, {Name: "BAIT", Value: secret.New(bait), Canary: true},
+	}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return inspect.New(inspect.Config{Scanner: s, Echoes: map[string]secret.Value{"KEY": secret.New(realKey)}})
 }
 
 func (w *world) start() {

@@ -3,12 +3,14 @@ package egress
 import (
 	"errors"
 	"net/http"
+	"strings"
 
 	"github.com/claude-bottle/claude-bottle/internal/audit"
 	"github.com/claude-bottle/claude-bottle/internal/egress/inspect"
 	"github.com/claude-bottle/claude-bottle/internal/egress/ws"
 	"github.com/claude-bottle/claude-bottle/internal/policy"
 	"github.com/claude-bottle/claude-bottle/internal/scan"
+	"github.com/claude-bottle/claude-bottle/internal/usage"
 )
 
 // inspect looks into a request that the policy allows. What comes back as a denial must not be
@@ -46,14 +48,73 @@ func (x *exchange) alarm() {
 		return
 	}
 	rep := x.e.cfg.Inspector.Head(x.r, x.host, x.path, policy.Scan{})
-	if f := rep.Blocked; f != nil && f.Kind == scan.Canary {
-		x.noted(inspect.Report{Blocked: f})
+	x.noted(canaryOf(rep))
+}
+
+// alarmName looks for the canary in a name that is denied anyway.
+func (e *Engine) alarmName(name string) inspect.Report {
+	if e.cfg.Inspector == nil {
+		return inspect.Report{}
 	}
+	return canaryOf(e.cfg.Inspector.Name(name, policy.Scan{}))
+}
+
+// canaryOf is what is told of a report about something that is denied for another reason.
+func canaryOf(rep inspect.Report) inspect.Report {
+	told := inspect.Report{HideHost: rep.HideHost, HidePath: rep.HidePath}
+	if f := rep.Blocked; f != nil && f.Kind == scan.Canary {
+		told.Blocked = f
+	}
+	return told
+}
+
+const (
+	hidden     = "[redacted]"
+	hiddenName = "no rule of this bottle names the host, which holds a secret and is not told"
+)
+
+// hush takes out of a text about something denied, or found, what nobody may be shown: a secret in
+// whatever disguise.
+func (e *Engine) hush(text string) string {
+	text = e.scrub.text(text)
+	if e.cfg.Inspector != nil {
+		text = e.cfg.Inspector.Redact(text)
+	}
+	return text
+}
+
+// shown are host and path as a denial and the audit log have them.
+func (x *exchange) shown() (host, path string) {
+	host, path = x.e.safe(x.host), x.e.scrub.path(x.path)
+	if !x.verdict.Allowed() || len(x.findings) > 0 {
+		host, path = x.e.hush(host), x.e.hush(path)
+	}
+	if x.hideHost {
+		host = hidden
+	}
+	if x.hidePath {
+		path = "/" + hidden
+	}
+	return host, path
+}
+
+// why is a verdict's reason as it may be told.
+func (x *exchange) why(v policy.Verdict) (why, ask string) {
+	why, ask = x.e.hush(v.Why), x.e.hush(v.Ask)
+	// A denial by the policy quotes what was asked for.
+	if x.hideHost && strings.Contains(why, x.host) {
+		why, ask = hiddenName, ""
+	}
+	if x.hidePath && x.path != "" && strings.Contains(why, x.path[:min(len(x.path), 100)]) {
+		why, ask = "the path holds a secret, and is not told; no rule of this bottle allows it", ""
+	}
+	return why, ask
 }
 
 // noted keeps a report for the audit event and reports whether it stops the exchange.
 func (x *exchange) noted(rep inspect.Report) bool {
 	x.findings = append(x.findings, findings(rep)...)
+	x.hideHost, x.hidePath = x.hideHost || rep.HideHost, x.hidePath || rep.HidePath
 	return rep.Stopped()
 }
 
@@ -96,6 +157,9 @@ func (x *exchange) halted(err error) bool {
 		return true
 	}
 	if errors.Is(err, inspect.ErrOrders) {
+		if x.answerBody == nil { // it was refused before there was one
+			x.findings = append(x.findings, audit.Finding{Kind: "orders", Where: "the answer", Action: "blocked"})
+		}
 		x.verdict = policy.Verdict{Rule: x.route.ID, Why: "the answer holds what reads like orders to a model, which rule " + x.route.ID + " refuses",
 			Ask: "# if the answer is to pass, on the rule " + x.route.ID + ":\n      dlp: {injection: warn}\n"}
 		return true
@@ -130,8 +194,18 @@ func (x *exchange) messages() ws.Inspect {
 		return nil
 	}
 	c := x.e.cfg.Inspector.Conversation(x.host+x.path, x.route.Scan)
-	return func(dir ws.Direction, _ ws.Opcode, part []byte, last bool) error {
+	var told usage.Messages
+	counts := usage.ModelPath(x.path)
+	return func(dir ws.Direction, op ws.Opcode, part []byte, last bool) error {
 		if dir != ws.Out {
+			if counts && op == ws.Text {
+				_, _ = told.Write(part) // never fails
+				if last {
+					if u, ok := told.End(); ok {
+						x.recordAnswer(u)
+					}
+				}
+			}
 			return nil
 		}
 		if v, spent := x.spend(int64(len(part))); spent {

@@ -2,6 +2,7 @@ package egress
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -25,10 +26,10 @@ const (
 	laneBuffer = 4 << 10
 )
 
-// lane is a road's HTTP/1.1 connections to one address for the plainest requests, those that have
-// no body and may be repeated. The handler's own goroutine writes the request and reads the answer.
-// http.Transport, which takes all others, hands both to goroutines of the connection, and that costs
-// more than everything else we do with a small request.
+// lane is a road's HTTP/1.1 connections to one address for the plainest requests, those without a
+// body or with one that is in memory. The handler's own goroutine writes the request, all of it at
+// once, and reads the answer. http.Transport, which takes all others, hands both to goroutines of the
+// connection, and that costs more than everything else we do with a small request.
 type lane struct {
 	road   *road
 	target string      // host:port to dial
@@ -40,15 +41,34 @@ type lane struct {
 
 // laneConn is one connection. It serves one request at a time.
 type laneConn struct {
+	net.Conn // below TLS, sock
+	sock     *laneSocket
+	raw      syscall.RawConn // of the socket; nil when it can't be looked at
+	lane     *lane
+	r        *bufio.Reader
+	left     int  // bytes of header that may still be read; negative for no bound
+	broken   bool // the request was not written to its end
+	since    time.Time
+	addr     string
+	stop     func() bool // of the watch over the current request's context
+}
+
+// laneSocket is the socket of a connection.
+type laneSocket struct {
 	net.Conn
-	raw   syscall.RawConn // of the socket; nil when it can't be looked at
-	lane  *lane
-	r     *bufio.Reader
-	w     *bufio.Writer
-	left  int // bytes of header that may still be read; negative for no bound
-	since time.Time
-	addr  string
-	stop  func() bool // of the watch over the current request's context
+	ahead ahead
+	wait  func() // called before a read that may have to wait; nil for nothing
+	wrote bool   // some of the current request
+}
+
+func (s *laneSocket) Read(p []byte) (int, error) { return s.ahead.read(s.Conn, p, s.wait) }
+
+func (s *laneSocket) Write(p []byte) (int, error) {
+	n, err := s.Conn.Write(p)
+	if n > 0 {
+		s.wrote = true
+	}
+	return n, err
 }
 
 // lane returns the lane for a scheme and an authority as a URL has them; nil when there are too many.
@@ -81,42 +101,43 @@ func (d *road) lane(scheme, host string) *lane {
 	return got.(*lane)
 }
 
-// plainest reports whether a request is one for a lane.
-func (x *exchange) plainest(out *http.Request) bool {
-	if x.r.ProtoMajor != 1 || out.Body != nil || x.upgrade || out.Header["Expect"] != nil {
-		return false
-	}
-	return out.Method == http.MethodGet || out.Method == http.MethodHead || out.Method == http.MethodOptions
-}
-
 // roundTrip sends a request and reads its answer's header; hint takes the informational ones. The
-// connection goes back to the lane when the answer's body was read to its end. A parked connection
-// that turns out to have ended is replaced by a new one, once.
-func (l *lane) roundTrip(ctx context.Context, out *http.Request, hint func(int, http.Header) error) (*http.Response, string, error) {
+// connection goes back to the lane when the answer's body was read to its end.
+//
+// No request reaches an upstream twice, except one that may be repeated (RFC 9110 section 9.2.2). A
+// parked connection that turns out to have ended is replaced by a new one when nothing of the request
+// was written, or nothing of an answer came and it may be repeated.
+func (l *lane) roundTrip(ctx context.Context, out *http.Request, hint func(int, http.Header) error) (*http.Response, *laneConn, error) {
+	raw := requests.Get().(*bytes.Buffer)
+	defer requests.Put(raw)
+	raw.Reset()
+	if err := compose(raw, out); err != nil {
+		return nil, nil, err
+	}
 	for {
 		c, fresh := l.take(), false
 		if c == nil {
 			var err error
 			if c, err = l.open(ctx); err != nil {
-				return nil, "", err
+				return nil, nil, err
 			}
 			fresh = true
 		}
-		res, err := c.ask(ctx, out, hint)
+		res, err := c.ask(ctx, out, raw.Bytes(), hint)
 		if err == nil {
-			return res, c.addr, nil
+			return res, c, nil
 		}
-		_ = c.Close() // it is of no more use
+		c.discard()
 		if fresh || !errors.Is(err, errStale) || ctx.Err() != nil {
-			return nil, c.addr, err
+			return nil, c, err
 		}
 	}
 }
 
-// errStale is a parked connection that ended before it said anything.
+// errStale is a parked connection that had ended, on which nothing came of the request.
 var errStale = errors.New("the connection ended before an answer")
 
-func (c *laneConn) ask(ctx context.Context, out *http.Request, hint func(int, http.Header) error) (*http.Response, error) {
+func (c *laneConn) ask(ctx context.Context, out *http.Request, raw []byte, hint func(int, http.Header) error) (*http.Response, error) {
 	c.stop = context.AfterFunc(ctx, func() { _ = c.Close() }) // the read below sees it
 	keep := false
 	defer func() {
@@ -125,14 +146,24 @@ func (c *laneConn) ask(ctx context.Context, out *http.Request, hint func(int, ht
 		}
 	}()
 	_ = c.SetDeadline(time.Now().Add(c.lane.road.e.cfg.Limits.Answer)) // a dead socket fails the write below
-	c.write(out)
-	if err := c.w.Flush(); err != nil {
-		return nil, fmt.Errorf("%w: %w", errStale, err)
+	c.sock.wrote = false
+	_, werr := c.Write(raw)
+	switch {
+	case werr != nil && (!c.sock.wrote || repeatable(out)):
+		return nil, fmt.Errorf("%w: %w", errStale, werr)
+	case werr != nil:
+		c.broken = true // it may have said before why it did not want all of the request
 	}
 	c.left = maxAnswerHeader
 	if _, err := c.r.Peek(1); err != nil {
+		if werr != nil {
+			err = werr
+		}
 		if ne, ok := errors.AsType[net.Error](err); ok && ne.Timeout() {
 			return nil, err
+		}
+		if !repeatable(out) {
+			return nil, fmt.Errorf("the connection ended before an answer: %w", err)
 		}
 		return nil, fmt.Errorf("%w: %w", errStale, err)
 	}
@@ -161,21 +192,6 @@ func (c *laneConn) ask(ctx context.Context, out *http.Request, hint func(int, ht
 		return res, nil
 	}
 }
-
-// write puts the request's header into the buffer, whose Flush has the error.
-func (c *laneConn) write(out *http.Request) {
-	_, _ = c.w.WriteString(out.Method)
-	_ = c.w.WriteByte(' ')
-	_, _ = c.w.WriteString(out.URL.RequestURI())
-	_, _ = c.w.WriteString(" HTTP/1.1\r\nHost: ")
-	_, _ = c.w.WriteString(out.URL.Host)
-	_, _ = c.w.WriteString("\r\n")
-	_ = out.Header.WriteSubset(c.w, neverWritten)
-	_, _ = c.w.WriteString("\r\n")
-}
-
-// neverWritten are framed by us, or are empty.
-var neverWritten = map[string]bool{"Content-Length": true, "Transfer-Encoding": true, "Trailer": true, "Host": true}
 
 // Read bounds what may be read of a header.
 func (c *laneConn) Read(p []byte) (int, error) {
@@ -218,17 +234,35 @@ func (b *laneBody) Close() error {
 	if !b.done {
 		b.done = true
 		b.c.stop()
-		_ = b.c.Close() // it is not wanted any more
+		b.c.discard()
 	}
 	return nil
+}
+
+// pending reports whether the next of the body need not be waited for.
+func (b *laneBody) pending() bool { return !b.done && b.c.sock.ahead.pending() }
+
+// beforeWaiting has f called before a read of the body that may have to wait.
+func (b *laneBody) beforeWaiting(f func()) {
+	if !b.done {
+		b.c.sock.wait = f
+	}
 }
 
 // finish parks the connection, where the upstream means to keep it.
 func (b *laneBody) finish() {
 	b.done = true
-	if !b.c.stop() || b.res.Close || !b.res.ProtoAtLeast(1, 1) || b.c.r.Buffered() > 0 || !b.c.lane.park(b.c) {
-		_ = b.c.Close() // it has ended, or there are enough
+	c := b.c
+	c.sock.wait = nil
+	if !c.stop() || b.res.Close || !b.res.ProtoAtLeast(1, 1) || c.broken || c.r.Buffered() > 0 || c.sock.ahead.pending() || !c.lane.park(c) {
+		c.discard() // it has ended, or there are enough
 	}
+}
+
+// discard closes a connection that is of no more use. Nobody may be reading it.
+func (c *laneConn) discard() {
+	_ = c.Close()
+	c.sock.ahead.drop()
 }
 
 // take returns a parked connection, or nil.
@@ -247,7 +281,7 @@ func (l *lane) take() *laneConn {
 		if c.quiet() {
 			return c
 		}
-		_ = c.Close() // it ended, or speaks without having been asked
+		c.discard() // it ended, or speaks without having been asked
 	}
 }
 
@@ -302,21 +336,22 @@ func (l *lane) open(ctx context.Context) (*laneConn, error) {
 	if err != nil {
 		return nil, err
 	}
-	k := &laneConn{Conn: c, lane: l, left: -1, addr: addrText(c.RemoteAddr())}
+	sock := &laneSocket{Conn: c, ahead: ahead{wide: &l.road.e.buffers.wide}}
+	k := &laneConn{Conn: sock, sock: sock, lane: l, left: -1, addr: addrText(c.RemoteAddr())}
 	if s, ok := c.(syscall.Conn); ok {
 		k.raw, _ = s.SyscallConn() // without it the connection serves once
 	}
 	if l.tls != nil {
-		t := tls.Client(c, l.tls)
+		t := tls.Client(sock, l.tls)
 		ctx, cancel := context.WithTimeout(ctx, tlsUpstream)
 		defer cancel()
 		if err := t.HandshakeContext(ctx); err != nil {
-			_ = c.Close() // it never came up
+			k.discard() // it never came up
 			return nil, err
 		}
 		k.Conn = t
 	}
-	k.r, k.w = bufio.NewReaderSize(k, laneBuffer), bufio.NewWriterSize(k.Conn, laneBuffer)
+	k.r = bufio.NewReaderSize(k, laneBuffer)
 	return k, nil
 }
 

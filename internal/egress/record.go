@@ -14,6 +14,7 @@ import (
 	"github.com/claude-bottle/claude-bottle/internal/inert"
 	"github.com/claude-bottle/claude-bottle/internal/policy"
 	"github.com/claude-bottle/claude-bottle/internal/secret"
+	"github.com/claude-bottle/claude-bottle/internal/usage"
 )
 
 // Bounds on text that goes into events and denials.
@@ -36,10 +37,14 @@ func (e *Engine) safe(s string) string { return inert.Text(e.scrub.text(s), maxH
 
 // recordFlow records a connection that ended before any request.
 func (e *Engine) recordFlow(f *flow, v policy.Verdict) {
+	alarm := e.alarmName(f.host)
 	ev := audit.Event{
-		Kind: audit.KindConnect, Via: f.via,
-		Verdict: "deny", Rule: v.Rule, Why: e.scrub.text(v.Why),
-		Host: e.safe(f.host), Port: f.port, Millis: millis(f.start),
+		Kind: audit.KindConnect, Via: f.via, Findings: findings(alarm),
+		Verdict: "deny", Rule: v.Rule, Why: e.hush(v.Why),
+		Host: e.hush(e.safe(f.host)), Port: f.port, Millis: millis(f.start),
+	}
+	if alarm.HideHost {
+		ev.Host, ev.Why = hidden, hiddenName
 	}
 	if f.bare.IsValid() {
 		ev.Addr = f.bare.Addr().String()
@@ -49,11 +54,13 @@ func (e *Engine) recordFlow(f *flow, v policy.Verdict) {
 
 // record records the exchange.
 func (x *exchange) record() {
+	x.inspected()
+	host, path := x.shown()
 	ev := audit.Event{
-		Kind: audit.KindRequest, Via: x.via,
+		Kind: audit.KindRequest, Via: x.via, Findings: x.findings,
 		Verdict: word(x.verdict), Rule: x.verdict.Rule, Why: x.e.scrub.text(x.verdict.Why),
-		Host: x.e.safe(x.host), Addr: x.addr, Port: x.port,
-		Method: x.method, Path: x.e.scrub.path(x.path), Status: x.status,
+		Host: host, Addr: x.addr, Port: x.port,
+		Method: x.method, Path: path, Status: x.status,
 		BytesOut: x.out.n.Load(), BytesIn: x.in.n.Load(), Millis: millis(x.start),
 	}
 	if x.via == audit.ViaConnect && x.method == http.MethodConnect {
@@ -62,14 +69,27 @@ func (x *exchange) record() {
 	if x.f.bare.IsValid() {
 		ev.Addr = x.f.bare.Addr().String()
 	}
-	x.inspected()
-	ev.Findings = x.findings
 	if u, ok := x.meter.Usage(); ok {
-		ev.Model = u.Model
-		ev.TokensIn, ev.TokensOut, ev.TokensReasoning = u.Input, u.Output, u.Reasoning
-		ev.TokensCacheRead, ev.TokensCacheWrite, ev.TokensCacheWrite1h = u.CacheRead, u.CacheWrite, u.CacheWrite1h
+		tokens(&ev, u)
 	}
 	x.e.cfg.Record(ev)
+}
+
+// recordAnswer records what one of a model's answers on a WebSocket took.
+func (x *exchange) recordAnswer(u usage.Usage) {
+	host, path := x.shown()
+	ev := audit.Event{
+		Kind: audit.KindRequest, Via: x.via, Verdict: word(x.verdict), Rule: x.verdict.Rule,
+		Host: host, Port: x.port, Method: x.method, Path: path,
+	}
+	tokens(&ev, u)
+	x.e.cfg.Record(ev)
+}
+
+func tokens(ev *audit.Event, u usage.Usage) {
+	ev.Model = u.Model
+	ev.TokensIn, ev.TokensOut, ev.TokensReasoning = u.Input, u.Output, u.Reasoning
+	ev.TokensCacheRead, ev.TokensCacheWrite, ev.TokensCacheWrite1h = u.CacheRead, u.CacheWrite, u.CacheWrite1h
 }
 
 func millis(since time.Time) float64 {

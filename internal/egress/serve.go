@@ -68,9 +68,10 @@ func (e *Engine) serve(ctx context.Context, l net.Listener, handle func(*server,
 	inner.Go(func() { _ = s.http.Serve((*handedListener)(s)) }) // ends with ctx, by our own Close
 	err := s.accept(ctx, l, handle)
 	cancel()
-	_ = l.Close()      // closing twice is the only way it fails
-	_ = s.http.Close() // the sockets are closed below, which is all it could fail at
+	_ = l.Close() // closing twice is the only way it fails
+	// First the sockets: TLS would wait to say goodbye to a program that reads nothing.
 	s.closeAll()
+	_ = s.http.Close() // the sockets are closed, which is all it could fail at
 	inner.Wait()
 	s.wg.Wait()
 	e.roads.closeIdle()

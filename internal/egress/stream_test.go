@@ -150,4 +150,13 @@ func TestServeEndsWithEverythingOpen(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = res.Body.Close() })
+	h1 := w.client()
+	h1.Transport.(*http.Transport).ForceAttemptHTTP2 = false
+	for range 8 { // programs that ask for much and read none of it
+		res, err := h1.Get("https://ok.test/zeros?size=50000000")
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = res.Body.Close() })
+	}
 }

@@ -89,6 +89,7 @@ func (s *server) terminate(f *flow) {
 	if f.denied != nil && f.bare.IsValid() {
 		f.rejudge(c.ConnectionState().ServerName)
 	}
+	f.ahead.wide, f.gather.wide = &s.e.buffers.wide, &s.e.buffers.wide
 	f.tls = true
 	if c.ConnectionState().NegotiatedProtocol == "h2" {
 		s.hand(c) // its frames leave nothing to be read in two ways

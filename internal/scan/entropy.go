@@ -12,6 +12,9 @@ func Entropic(b []byte) bool {
 	if len(b) < 24 || len(b) > 256 {
 		return false
 	}
+	if bytes.HasPrefix(b, []byte("sha512-")) || bytes.HasPrefix(b, []byte("sha384-")) || bytes.HasPrefix(b, []byte("sha256-")) {
+		return false // what a file must hash to: W3C Subresource Integrity
+	}
 	var counts [128]uint8
 	var upper, lower, numbers, letters16, dashes int
 	changes, class := 0, 0

@@ -21,7 +21,7 @@ import (
 
 // Megabytes of what bottles send all day have none of ten random secrets in them, nor so many layers
 // that scanning gives up.
-func TestInnocentTexts(t *testing.T) {
+func TestC16InnocentTexts(t *testing.T) {
 	t.Parallel()
 	s := scanner(t, tenSecrets()...)
 	m := s.NewMemory()

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"strings"
 	"sync"
 
 	"github.com/claude-bottle/claude-bottle/internal/policy"
@@ -54,7 +55,7 @@ func (in *Inspector) Body(r *http.Request, key string, s policy.Scan) (*Body, Re
 		return nil, Report{}
 	}
 	j := in.judge(s)
-	codings, err := unpack.Coding(r.Header["Content-Encoding"])
+	codings, err := unpack.Coding(withoutFraming(r.Header["Content-Encoding"]))
 	if err != nil {
 		j.opaque("the body", err)
 		return nil, j.report()
@@ -78,6 +79,22 @@ func (in *Inspector) Body(r *http.Request, key string, s policy.Scan) (*Body, Re
 		return nil, j.report()
 	}
 	return &Body{ReadCloser: b, report: b.snapshot, done: func() {}}, Report{}
+}
+
+// withoutFraming leaves aws-chunked out of what a body is coded with: it encodes nothing, it puts a line
+// between pieces of the body
+// (https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-streaming.html).
+func withoutFraming(lines []string) []string {
+	if len(lines) != 1 || !strings.Contains(strings.ToLower(lines[0]), "aws-chunked") {
+		return lines
+	}
+	var out []string
+	for coding := range strings.SplitSeq(lines[0], ",") {
+		if coding = strings.TrimSpace(coding); !strings.EqualFold(coding, "aws-chunked") {
+			out = append(out, coding)
+		}
+	}
+	return out
 }
 
 // errCut is a body that ended before its declared length.

@@ -46,25 +46,44 @@ func (j *judging) look(where string, text []byte) {
 
 // joined scans values that were sent apart, as one. Where values have nothing to do with each other,
 // as header fields, only secrets count: beside each other they come to many shapes.
-func (j *judging) joined(where string, parts [][]byte, related bool) {
+func (j *judging) joined(where func(at int64) string, parts [][]byte, related bool) {
 	if len(parts) < 2 {
 		return
 	}
 	j.found = j.in.scanner.Joined(j.found[:0], parts...)
 	for _, f := range j.found {
 		if related || f.Kind != scan.Shape {
-			j.take(Found{f, where}, false)
+			j.take(Found{f, where(centre(f))}, false)
 		}
 	}
 }
+
+// centre is the offset that says where a finding is: the ends of a disguise may reach into its
+// neighbours.
+func centre(f scan.Finding) int64 { return (f.Start + f.End) / 2 }
+
+// always is a place that doesn't depend on the offset.
+func always(where string) func(int64) string { return func(int64) string { return where } }
 
 // guess is the one shape that is none: a word like key or token, and something random behind it. So
 // do idempotency keys look, a WebSocket's handshake, the cursor of a list.
 const guess = "generic-api-key"
 
+// The surfaces that are shown to people and must not be when a secret stands in them.
+const (
+	inHost   = "the host name"
+	inLabels = "the labels of the host name together"
+	inPath   = "the path"
+	inTarget = "the path and the query together"
+)
+
 // take decides about one finding. Replaceable says that its span can be cut out in place; take then
 // reports whether it is to be.
 func (j *judging) take(f Found, replaceable bool) (replace bool) {
+	if f.Kind != scan.Entropy {
+		j.rep.HideHost = j.rep.HideHost || f.Where == inHost || f.Where == inLabels
+		j.rep.HidePath = j.rep.HidePath || f.Where == inPath || f.Where == inTarget
+	}
 	if j.passes(f) {
 		return false
 	}
@@ -105,7 +124,7 @@ func (j *judging) passes(f Found) bool {
 func (j *judging) trailer(h http.Header) {
 	for name, values := range h {
 		for _, v := range values {
-			j.look("the trailer field "+name, []byte(name+": "+v))
+			j.look("a trailer field", []byte(name+": "+v))
 		}
 	}
 }

@@ -18,10 +18,10 @@ func (in *Inspector) Head(r *http.Request, host, path string, s policy.Scan, rep
 	t := texts.Get().(*text)
 	defer texts.Put(t)
 	t.reset()
-	t.surface("host name", host)
-	t.surface("path", path)
+	t.surface(inHost, host)
+	t.surface(inPath, path)
 	if r.URL.RawQuery != "" {
-		t.surface("query", r.URL.RawQuery)
+		t.surface("the query", r.URL.RawQuery)
 	}
 	// In order of their names: that of the wire is not known any more, and chance must not decide.
 	for name := range r.Header {
@@ -37,11 +37,11 @@ func (in *Inspector) Head(r *http.Request, host, path string, s policy.Scan, rep
 	}
 	j.found = in.scanner.Scan(j.found[:0], t.bytes)
 	for _, f := range j.found {
-		at := t.at(f.Start)
+		at := t.at(centre(f))
 		if f.Kind == scan.Shape && f.Rule == "jwt" && at.holdsSession() {
 			continue
 		}
-		j.take(Found{f, at.String()}, false)
+		j.take(Found{f, at.at(centre(f))}, false)
 	}
 	t.parts = t.parts[:0]
 	for segment := range strings.SplitSeq(path, "/") {
@@ -49,13 +49,22 @@ func (in *Inspector) Head(r *http.Request, host, path string, s policy.Scan, rep
 			t.parts = append(t.parts, []byte(segment))
 		}
 	}
+	inPathSegments := int64(0) // of what is joined
+	for _, p := range t.parts {
+		inPathSegments += int64(len(p))
+	}
 	if r.URL.RawQuery != "" {
 		unpack.Fields(formType, []byte(r.URL.RawQuery), func(_, value []byte) bool {
 			t.parts = append(t.parts, append([]byte(nil), value...))
 			return len(t.parts) < maxParts
 		})
 	}
-	j.joined("the path and the query together", t.parts, true)
+	j.joined(func(at int64) string {
+		if at < inPathSegments {
+			return inTarget
+		}
+		return "the values of the query together"
+	}, t.parts, true)
 	in.remember(j, host+path, t.parts)
 	if !j.rep.Stopped() {
 		t.parts = t.parts[:0]
@@ -64,7 +73,7 @@ func (in *Inspector) Head(r *http.Request, host, path string, s policy.Scan, rep
 				t.parts = append(t.parts, []byte(v))
 			}
 		}
-		j.joined("the header fields together", t.parts, false)
+		j.joined(always("the header fields together"), t.parts, false)
 	}
 	return j.report()
 }
@@ -99,10 +108,14 @@ type surface struct {
 	where, name string
 }
 
-// String names the surface as a denial does: "the query", "the header field X-Token".
-func (s surface) String() string {
-	if s.name == "" {
-		return "the " + s.where
+// at names the place of an offset in the surface as a denial does: "the query", "the header field
+// X-Token". A name that is itself what was found is not told.
+func (s surface) at(offset int64) string {
+	switch {
+	case s.name == "":
+		return s.where
+	case offset < s.start+int64(len(s.name)):
+		return "the name of a header field"
 	}
 	return "the header field " + s.name
 }

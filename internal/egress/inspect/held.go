@@ -108,7 +108,7 @@ func (in *Inspector) parts(j *judging, m unpack.Media, key string, b []byte) {
 	if len(parts) == 0 {
 		parts = append(parts, b)
 	}
-	j.joined("the values of the body together", parts, true)
+	j.joined(always("the values of the body together"), parts, true)
 	in.remember(j, key, parts)
 }
 

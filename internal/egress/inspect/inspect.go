@@ -15,6 +15,9 @@ package inspect
 
 import (
 	"bytes"
+	"cmp"
+	"slices"
+	"strings"
 	"sync/atomic"
 
 	"github.com/claude-bottle/claude-bottle/internal/policy"
@@ -68,17 +71,41 @@ type Report struct {
 	Redacted []Found
 	// Warned are findings that change nothing.
 	Warned []Found
+	// HideHost and HidePath say that the host name, or the path, holds a secret, let go or not: nobody
+	// may be shown it.
+	HideHost, HidePath bool
 }
 
 // Stopped reports whether the thing inspected must not go on.
 func (r *Report) Stopped() bool { return r.Blocked != nil || r.Opaque != "" }
 
+// Redact cuts out of a text, for a log or a denial, what must not stand in it.
+func (in *Inspector) Redact(text string) string {
+	var few [4]scan.Finding
+	found := in.scanner.Scan(few[:0], []byte(text))
+	if len(found) == 0 {
+		return text
+	}
+	slices.SortFunc(found, func(a, b scan.Finding) int { return cmp.Compare(a.Start, b.Start) })
+	var b strings.Builder
+	done := int64(0)
+	for _, f := range found {
+		if f.Kind == scan.Entropy || f.Kind == scan.Shape && f.Rule == guess || f.End <= done {
+			continue
+		}
+		b.WriteString(text[done:max(done, f.Start)] + "[redacted]")
+		done = f.End
+	}
+	b.WriteString(text[done:])
+	return b.String()
+}
+
 // Name judges a name the bottle asks for or connects to: data can leave in its labels.
 func (in *Inspector) Name(host string, s policy.Scan) Report {
 	j := in.judge(s)
-	j.look("the host name", []byte(host))
+	j.look(inHost, []byte(host))
 	labels := bytes.Split([]byte(host), []byte("."))
-	j.joined("the labels of the host name together", labels, true)
+	j.joined(always(inLabels), labels, true)
 	in.remember(j, "name", labels)
 	return j.report()
 }

@@ -197,6 +197,9 @@ func TestC02C03C04C05C07C08NoBodyCarriesASecret(t *testing.T) {
 			text, kind := multipartOf(t, "f", "x", zipped(t, "n", v))
 			return body{text, []string{"Content-Type", kind}}
 		},
+		"aws-chunked": func(v string) body {
+			return body{"10;chunk-signature=00\r\nx " + v + "\r\n0\r\n", []string{"Content-Encoding", "aws-chunked"}}
+		},
 		"after 2 MB": func(v string) body { return body{long + v, nil} },
 		"amid 4 MB":  func(v string) body { return body{long + v + long, nil} },
 		"gzip of 4 MB": func(v string) body {
@@ -291,10 +294,14 @@ func multipartOf(t testing.TB, field, file, content string) (body, kind string) 
 }
 
 // A conversation with a model may quote a secret: it is overwritten, and nothing around it changes.
-func TestSecretsInAConversationAreOverwritten(t *testing.T) {
+func TestD09SecretsInAConversationAreOverwritten(t *testing.T) {
 	t.Parallel()
 	long := strings.Repeat("All work and no play makes Jack a dull boy.\\n", 50_000)
-	for name, v := range map[string]string{"as it is": held, "base64": b64("key=" + held + ";"), "hex": hex.EncodeToString([]byte(held)), "the canary": bait} {
+	claims := base64.RawURLEncoding.EncodeToString([]byte(`{"sub":"1","key":"` + held + `"}`))
+	for name, v := range map[string]string{
+		"as it is": held, "base64": b64("key=" + held + ";"), "hex": hex.EncodeToString([]byte(held)), "the canary": bait,
+		"in a database's URL": "postgres://app:" + held + "@db.test/x", "a JWT's claim": "eyJhbGciOiJub25lIn0." + claims + ".c2ln",
+	} {
 		for _, pad := range []string{"", long} {
 			text := `{"messages":[{"role":"user","content":"` + pad + `the key is ` + v + ` indeed` + pad + `"}]}`
 			r := request(t, "POST", "https://api.test/v1/messages", text, "Content-Type", "application/json")
