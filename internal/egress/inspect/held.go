@@ -77,15 +77,15 @@ func (in *Inspector) parts(j *judging, m unpack.Media, key string, b []byte) {
 	if j.rep.Stopped() {
 		return
 	}
-	i := in.inside(m.ContentType, func(f Found) { j.take(f, false) })
-	_, err := i.walker.Write(b)
-	if err == nil {
-		err = i.walker.Close()
-	} else {
-		i.walker.Abort()
-	}
-	if err != nil && !damaged(err) {
-		j.opaque("the body", err)
+	if !unpack.Flat(m.ContentType, b) {
+		i := in.inside(m.ContentType, func(f Found) { j.take(f, false) })
+		_, err := i.walker.Write(b)
+		if cerr := i.walker.Close(); err == nil {
+			err = cerr
+		}
+		if err != nil && !damaged(err) {
+			j.opaque("the body", err)
+		}
 	}
 	var parts [][]byte
 	size := 0
@@ -98,7 +98,7 @@ func (in *Inspector) parts(j *judging, m unpack.Media, key string, b []byte) {
 		}
 		return len(parts) < maxParts
 	})
-	_, err = values.Write(b)
+	_, err := values.Write(b)
 	if cerr := values.Close(); err == nil {
 		err = cerr
 	}

@@ -385,7 +385,10 @@ func FuzzWalk(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {
 		l := Limits{Bytes: 1 << 20, Members: 100}
-		got, _ := walked(t, "", l, body)
+		got, err := walked(t, "", l, body)
+		if Flat("", body) && (len(got) > 0 || err != nil) {
+			t.Errorf("%q is not flat: %q, %v", body, got, err)
+		}
 		size := 0
 		for _, text := range got {
 			size += len(text)

@@ -2,6 +2,7 @@ package unpack
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
 	"io"
 )
@@ -35,6 +36,14 @@ type Visit func(Member) (w io.Writer, err error)
 // first *OpaqueError, for which it goes on.
 func Walk(r io.Reader, l Limits, visit Visit) error {
 	return walk(r, l, "", visit)
+}
+
+// Flat reports whether Walk would visit nothing in a whole body, at a fraction of the cost.
+func Flat(contentType string, body []byte) bool {
+	start := body[:min(len(body), MagicSize)]
+	kind := Magic(start)
+	return (kind == None || kind == PDF) && boundary(contentType) == nil && sniffBoundary(start) == nil &&
+		!bytes.Contains(body, []byte("PK")) // as all parts of a zip begin
 }
 
 func walk(r io.Reader, l Limits, contentType string, visit Visit) error {
