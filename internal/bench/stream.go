@@ -32,10 +32,10 @@ func stream(ctx context.Context, o options) error {
 		return err
 	}
 	field := []road{l.direct(), engine}
-	if err := throughput(ctx, field, o.rounds, fmt.Sprintf("download of %d MB over HTTPS", downloadBytes>>20), downloadBytes, download); err != nil {
+	if err := throughput(ctx, field, o.rounds, fmt.Sprintf("download of %d MB over HTTPS", downloadBytes>>20), downloadBytes, streamShare, download); err != nil {
 		return err
 	}
-	if err := throughput(ctx, field, o.rounds, fmt.Sprintf("upload of %d MB of text over HTTPS", uploadBytes>>20), uploadBytes, upload); err != nil {
+	if err := throughput(ctx, field, o.rounds, fmt.Sprintf("upload of %d MB of text over HTTPS", uploadBytes>>20), uploadBytes, 0, upload); err != nil {
 		return err
 	}
 	if err := growth(ctx, l); err != nil {
@@ -44,8 +44,9 @@ func stream(ctx context.Context, o options) error {
 	return events(ctx, field)
 }
 
-// throughput prints the median speed of each road, and what the second's is of the first's.
-func throughput(ctx context.Context, field []road, rounds int, title string, bytes int64, pass func(context.Context, road, int64) error) error {
+// throughput prints the median speed of each road, and what the second's is of the first's, which
+// should be least; 0 promises nothing: an upload is scanned to its end.
+func throughput(ctx context.Context, field []road, rounds int, title string, bytes int64, least float64, pass func(context.Context, road, int64) error) error {
 	took := make([][]time.Duration, len(field))
 	for range rounds {
 		for i, r := range field {
@@ -65,7 +66,11 @@ func throughput(ctx context.Context, field []road, rounds int, title string, byt
 		shares[i] = float64(took[0][i]) / float64(took[1][i])
 	}
 	share := mid(shares)
-	verdict("share of direct", fmt.Sprintf("%.2f", share), share >= streamShare, fmt.Sprintf("at least %.1f", streamShare))
+	if least == 0 {
+		fmt.Printf("  share of direct: %.2f\n", share)
+		return nil
+	}
+	verdict("share of direct", fmt.Sprintf("%.2f", share), share >= least, fmt.Sprintf("at least %.1f", least))
 	return nil
 }
 

@@ -53,6 +53,9 @@ func (in *Inspector) passing(j *judging, r *http.Request, codings []string) (*pa
 	if j.s.Action() == policy.Block {
 		b.joined = in.scanner.Stream(func(f scan.Finding) { j.take(Found{f, "what the values of the body come to"}, false) })
 		b.values = unpack.NewSplitter(media(r), in.limits, func(_, value []byte) bool {
+			if b.values.Plain() {
+				return false // stream has seen it
+			}
 			_, _ = b.joined.Write(value) // never fails
 			return true
 		})

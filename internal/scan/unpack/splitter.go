@@ -143,6 +143,13 @@ func (s *Splitter) choose(start []byte) {
 	}
 }
 
+// Plain reports whether the body has turned out to have no structure, so that its texts are its bytes
+// as they stand. Yield may ask.
+func (s *Splitter) Plain() bool {
+	_, is := s.format.(*plain)
+	return is
+}
+
 // Close tells that the body has ended.
 func (s *Splitter) Close() error { return s.finish(nil) }
 
