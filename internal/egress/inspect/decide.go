@@ -47,6 +47,7 @@ func (j *judging) look(where string, text []byte) {
 // joined scans values that were sent apart, as one. Where values have nothing to do with each other,
 // as header fields, only secrets count: beside each other they come to many shapes.
 func (j *judging) joined(where func(at int64) string, parts [][]byte, related bool) {
+	j.found = j.found[:0]
 	if len(parts) < 2 {
 		return
 	}

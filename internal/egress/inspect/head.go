@@ -1,9 +1,10 @@
 package inspect
 
 import (
+	"bytes"
+	"hash/maphash"
 	"net/http"
 	"slices"
-	"strings"
 	"sync"
 
 	"github.com/claude-bottle/claude-bottle/internal/policy"
@@ -18,23 +19,79 @@ func (in *Inspector) Head(r *http.Request, host, path string, s policy.Scan, rep
 	t := texts.Get().(*text)
 	defer texts.Put(t)
 	t.reset()
+	in.target(j, t, r, host, path)
+	if !j.rep.Stopped() {
+		in.fields(j, t, r.Header, replaced)
+	}
+	return j.report()
+}
+
+// target inspects what a request asks for, and of whom.
+func (in *Inspector) target(j *judging, t *text, r *http.Request, host, path string) {
 	t.surface(inHost, host)
 	t.surface(inPath, path)
 	if r.URL.RawQuery != "" {
 		t.surface("the query", r.URL.RawQuery)
 	}
+	in.surfaces(j, t)
+	for segment := range bytes.SplitSeq(t.bytes[len(host)+1:len(host)+1+len(path)], []byte("/")) {
+		if len(segment) > 0 {
+			t.parts = append(t.parts, segment)
+		}
+	}
+	segments := int64(0) // bytes of the path, of what is joined
+	for _, p := range t.parts {
+		segments += int64(len(p))
+	}
+	if r.URL.RawQuery != "" {
+		unpack.Fields(formType, []byte(r.URL.RawQuery), func(_, value []byte) bool {
+			t.parts = append(t.parts, bytes.Clone(value))
+			return len(t.parts) < maxParts
+		})
+	}
+	j.joined(func(at int64) string {
+		if at < segments {
+			return inTarget
+		}
+		return "the values of the query together"
+	}, t.parts, true)
+	in.remember(j, host+path, t.parts)
+}
+
+// fields inspects header fields. A program sends the same ones with every request, so those in which
+// nothing was found at all are known again.
+func (in *Inspector) fields(j *judging, t *text, h http.Header, replaced []string) {
+	t.reset()
 	// In order of their names: that of the wire is not known any more, and chance must not decide.
-	for name := range r.Header {
+	for name := range h {
 		if !slices.Contains(replaced, name) {
 			t.names = append(t.names, name)
 		}
 	}
 	slices.Sort(t.names)
 	for _, name := range t.names {
-		for _, v := range r.Header[name] {
+		for _, v := range h[name] {
 			t.field(name, v)
 		}
 	}
+	sum := maphash.Bytes(in.seed, t.bytes) | 1 // never the empty slot's
+	slot := &in.innocent[sum>>1%uint64(len(in.innocent))]
+	if len(t.names) == 0 || slot.Load() == sum {
+		return
+	}
+	found := in.surfaces(j, t)
+	for _, name := range t.names {
+		for _, v := range h[name] {
+			t.parts = append(t.parts, []byte(v))
+		}
+	}
+	if j.joined(always("the header fields together"), t.parts, false); found == 0 && len(j.found) == 0 {
+		slot.Store(sum)
+	}
+}
+
+// surfaces scans what t holds and returns how much was found, whatever becomes of it.
+func (in *Inspector) surfaces(j *judging, t *text) int {
 	j.found = in.scanner.Scan(j.found[:0], t.bytes)
 	for _, f := range j.found {
 		at := t.at(centre(f))
@@ -43,39 +100,7 @@ func (in *Inspector) Head(r *http.Request, host, path string, s policy.Scan, rep
 		}
 		j.take(Found{f, at.at(centre(f))}, false)
 	}
-	t.parts = t.parts[:0]
-	for segment := range strings.SplitSeq(path, "/") {
-		if segment != "" {
-			t.parts = append(t.parts, []byte(segment))
-		}
-	}
-	inPathSegments := int64(0) // of what is joined
-	for _, p := range t.parts {
-		inPathSegments += int64(len(p))
-	}
-	if r.URL.RawQuery != "" {
-		unpack.Fields(formType, []byte(r.URL.RawQuery), func(_, value []byte) bool {
-			t.parts = append(t.parts, append([]byte(nil), value...))
-			return len(t.parts) < maxParts
-		})
-	}
-	j.joined(func(at int64) string {
-		if at < inPathSegments {
-			return inTarget
-		}
-		return "the values of the query together"
-	}, t.parts, true)
-	in.remember(j, host+path, t.parts)
-	if !j.rep.Stopped() {
-		t.parts = t.parts[:0]
-		for _, name := range t.names {
-			for _, v := range r.Header[name] {
-				t.parts = append(t.parts, []byte(v))
-			}
-		}
-		j.joined(always("the header fields together"), t.parts, false)
-	}
-	return j.report()
+	return len(j.found)
 }
 
 const formType = "application/x-www-form-urlencoded"
@@ -127,7 +152,7 @@ func (s surface) holdsSession() bool { return s.name == "Authorization" || s.nam
 var texts = sync.Pool{New: func() any { return new(text) }}
 
 func (t *text) reset() {
-	t.bytes, t.surfaces, t.names = t.bytes[:0], t.surfaces[:0], t.names[:0]
+	t.bytes, t.surfaces, t.names, t.parts = t.bytes[:0], t.surfaces[:0], t.names[:0], t.parts[:0]
 }
 
 func (t *text) surface(where, content string) {

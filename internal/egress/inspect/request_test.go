@@ -101,6 +101,23 @@ func prose(n int) string {
 	return b.String()[:n]
 }
 
+// Fields that were found innocent are known again; those with a secret are found every time.
+func TestFieldsAreFoundEveryTime(t *testing.T) {
+	t.Parallel()
+	in := inspector(t)
+	for range 3 {
+		for v, stops := range map[string]bool{held: true, innocent: false} {
+			r := request(t, "GET", "https://h.test/", "", "X-Note", v)
+			if rep := in.Head(r, "h.test", "/", policy.Scan{}); rep.Stopped() != stops {
+				t.Errorf("%q: %+v", v, rep)
+			}
+			if rep := in.Head(r, "h.test", "/", policy.Scan{Allow: []string{"HELD"}}); rep.Stopped() {
+				t.Errorf("%q, let go: %+v", v, rep)
+			}
+		}
+	}
+}
+
 func percent(s string) string {
 	var b strings.Builder
 	for i := range len(s) {
