@@ -1,11 +1,15 @@
 package decode
 
-import "math/bits"
+import (
+	"math/bits"
+	"sync"
+)
 
-// pairs says of two digits of base64 in a row, as index, where in a group of four the first may
+// pairsTable says of two digits of base64 in a row, as index, where in a group of four the first may
 // stand so that the bytes they make are plausible: bit 0 for the first place, and so on. The high
-// four bits say the same of the two digits read backwards.
-var pairs = func() *[1 << 12]byte {
+// four bits say the same of the two digits read backwards. It is made when it is first needed: most
+// processes of this program never scan.
+var pairsTable = sync.OnceValue(func() *[1 << 12]byte {
 	var t [1 << 12]byte
 	for x := range byte(64) {
 		for y := range byte(64) {
@@ -18,7 +22,7 @@ var pairs = func() *[1 << 12]byte {
 		}
 	}
 	return &t
-}()
+})
 
 // readable reports whether the digits x and y, x being the role'th of its group, agree with a text:
 // each byte that has bits in them could be plausible, and follow the one before.
@@ -86,6 +90,7 @@ func Base64(dst []Stretch, text []byte, least int) []Stretch {
 	if len(text) < 2 {
 		return dst
 	}
+	pairs := pairsTable()
 	row, enough := 8, uint32(0x08080808) // pairs in a row to look closer at
 	if least >= 16 {
 		row, enough = 16, 0x10101010
@@ -139,6 +144,7 @@ func Base64(dst []Stretch, text []byte, least int) []Stretch {
 // extend returns the last digit of the plausible row that has the pair that ends at text[i], where
 // role is the place in its group of the pair's first digit in reading order.
 func extend(text []byte, i, role int, value *[256]byte, reversed bool) int {
+	pairs := pairsTable()
 	for i+1 < len(text) {
 		x, y := value[text[i]]&63, value[text[i+1]]&63
 		pair := pairs[uint(x)<<6|uint(y)]
