@@ -95,6 +95,14 @@ func (p *person) says(text string) {
 	p.presses("Enter")
 }
 
+// tells gives the shell a command on an empty screen: what is seen from then on, the command shows.
+func (p *person) tells(command string) {
+	p.t.Helper()
+	p.says("clear")
+	p.until("it is empty", func(screen string) bool { return strings.TrimSpace(screen) == "at-home>" })
+	p.says(command)
+}
+
 // types is says where nothing shows what is typed.
 func (p *person) types(text string) {
 	p.t.Helper()
@@ -112,9 +120,9 @@ func (p *person) presses(keys ...string) {
 	p.tmux(append([]string{"send-keys"}, keys...)...)
 }
 
-// insists presses a key until it shows. What answers it may show that for a moment only, which a busy
-// machine misses.
-func (p *person) insists(key, text string) {
+// insists does something again and again until what answers it shows: the answer may be there for a moment
+// only, which a busy machine misses, or may need what is still on its way, as a new size is.
+func (p *person) insists(does func(), text string) {
 	p.t.Helper()
 	last := time.Time{}
 	p.until("it shows "+strconv.Quote(text), func(screen string) bool {
@@ -122,7 +130,7 @@ func (p *person) insists(key, text string) {
 			return true
 		}
 		if time.Since(last) > 2*time.Second {
-			p.presses(key)
+			does()
 			last = time.Now()
 		}
 		return false

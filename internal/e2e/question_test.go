@@ -56,7 +56,7 @@ func TestQuestionFirst(t *testing.T) {
 	}
 	p := h.sit(t, 100, 40)
 	question := func() {
-		p.says("clear; claude-bottle start sh")
+		p.tells("claude-bottle start sh")
 		p.sees("image", "[y/N]")
 		before := p.screen()
 		for range 20 {
