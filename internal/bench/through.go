@@ -115,7 +115,7 @@ func looking() (*inspect.Inspector, error) {
 	if err != nil {
 		return nil, err
 	}
-	return inspect.New(inspect.Config{Scanner: scanner, Echoes: secrets()}), nil
+	return inspect.New(inspect.Config{Scanner: scanner, Echoes: map[string][]secret.Value{keyRef: {secrets()[keyRef]}}}), nil
 }
 
 // secrets are as many credentials as a well-equipped bottle's warden holds, worthless ones.

@@ -18,11 +18,6 @@ type spent struct {
 	warned atomic.Bool
 }
 
-// spentError is a body that goes past its route's budget while it is sent.
-type spentError struct{ verdict policy.Verdict }
-
-func (e *spentError) Error() string { return e.verdict.Why }
-
 // spend counts n bytes that are about to leave; an unknown length, which is negative, counts when it
 // has been read. A route that has no budget left is denied.
 func (x *exchange) spend(n int64) (policy.Verdict, bool) {
@@ -52,7 +47,7 @@ type spending struct {
 func (b *spending) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
 	if v, over := b.x.spend(int64(n)); over {
-		return 0, &spentError{v}
+		return 0, &deniedError{v}
 	}
 	return n, err
 }

@@ -14,13 +14,15 @@ import (
 // credentials knows the placeholders a bottle holds and what stands behind them.
 type credentials struct {
 	placeholders []string
-	// values hold, by route, the header a credential is written into and its text there.
-	values map[*policy.Route]credential
+	values       map[*policy.Route]credential
 }
 
+// credential is what a route's requests carry: a field of the header with its text, or a signature made
+// with a key of Amazon's.
 type credential struct {
 	header string
 	value  secret.Value
+	aws    *awsKey
 }
 
 func newCredentials(p *policy.Policy, secrets map[string]secret.Value) (credentials, error) {
@@ -31,12 +33,16 @@ func newCredentials(p *policy.Policy, secrets map[string]secret.Value) (credenti
 		if r.Auth == nil {
 			continue
 		}
-		v, ok := secrets[r.Auth.Ref]
-		if !ok || v.Empty() {
-			return c, fmt.Errorf("rule %s: the credential %s is not there", r.ID, r.Auth.Ref)
+		for _, ref := range []string{r.Auth.Ref, r.Auth.KeyID, r.Auth.Session} {
+			if ref != "" && secrets[ref].Empty() {
+				return c, fmt.Errorf("rule %s: the credential %s is not there", r.ID, ref)
+			}
 		}
-		made, err := write(r.Auth.Scheme, v)
-		if err != nil {
+		var made credential
+		var err error
+		if r.Auth.Scheme == policy.SchemeAWS {
+			made.aws = newAWSKey(secrets[r.Auth.KeyID], secrets[r.Auth.Ref], secrets[r.Auth.Session])
+		} else if made, err = write(r.Auth.Scheme, secrets[r.Auth.Ref]); err != nil {
 			return c, fmt.Errorf("rule %s: the credential %s %w", r.ID, r.Auth.Ref, err)
 		}
 		c.values[r] = made
@@ -55,13 +61,13 @@ func write(scheme string, v secret.Value) (credential, error) {
 	}
 	switch scheme {
 	case policy.SchemeAPIKey:
-		return credential{"X-Api-Key", v}, nil
+		return credential{header: "X-Api-Key", value: v}, nil
 	case policy.SchemeBasic:
 		if strings.Contains(text, ":") {
 			text = base64.StdEncoding.EncodeToString([]byte(text))
 		}
 	}
-	return credential{"Authorization", secret.New(scheme + " " + text)}, nil
+	return credential{header: "Authorization", value: secret.New(scheme + " " + text)}, nil
 }
 
 // identities are the headers a request says in who it is. On a route with a credential of its own
@@ -99,6 +105,12 @@ func (c *credentials) missing(r *http.Request, route *policy.Route) (policy.Verd
 	case strings.EqualFold(r.Method, http.MethodTrace):
 		// Its answer is the request as it arrived, the credential included.
 		return policy.Verdict{Rule: route.ID, Why: "TRACE is refused where a credential is injected", Ask: "# nothing: use another method\n"}, true
+	case route.Auth.Scheme == policy.SchemeAWS:
+		if _, err := readSignature(r.Header, route.Auth.Placeholder); err != nil {
+			return policy.Verdict{Rule: route.ID, Why: "rule " + route.ID + " signs requests anew with a key the bottle does not have, and this one " + err.Error(),
+				Ask: "# nothing: sign with the key this bottle was given (its environment holds it), in the Authorization field\n"}, true
+		}
+		return policy.Verdict{}, false
 	case presents(r.Header, route.Auth.Placeholder):
 		return policy.Verdict{}, false
 	}
@@ -158,7 +170,8 @@ func unbase64(s string) string {
 	return string(b)
 }
 
-// inject replaces every identity in h, the header about to go upstream, with the route's own.
+// inject replaces every identity in h, the header about to go upstream, with the route's own. One that is
+// a signature comes later, over all that is sent.
 func (c *credentials) inject(h http.Header, route *policy.Route) {
 	if route.Auth == nil {
 		return
@@ -176,8 +189,9 @@ func (c *credentials) inject(h http.Header, route *policy.Route) {
 			h.Del(name)
 		}
 	}
-	made := c.values[route]
-	h[made.header] = []string{made.value.Reveal()}
+	if made := c.values[route]; made.aws == nil {
+		h[made.header] = []string{made.value.Reveal()}
+	}
 }
 
 func withoutKeys(values []string) []string {

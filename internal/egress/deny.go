@@ -16,6 +16,12 @@ import (
 // "failed".
 const deniedHeader = "X-Claude-Bottle"
 
+// deniedError is a denial that is met on the way of a request that the policy allows: by its address,
+// its size, what it turns out to carry.
+type deniedError struct{ verdict policy.Verdict }
+
+func (e *deniedError) Error() string { return e.verdict.Why }
+
 // denyWrite is how long a denial may take to be read. A bottle that asks and does not listen holds
 // nothing.
 const denyWrite = 10 * time.Second

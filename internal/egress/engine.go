@@ -124,6 +124,7 @@ type Engine struct {
 
 	conns    atomic.Int64
 	requests atomic.Int64
+	signing  atomic.Int64 // bytes of bodies kept to be signed
 }
 
 // New checks cfg and makes an Engine. It opens nothing.

@@ -132,6 +132,10 @@ func (x *exchange) forward() {
 		// Whoever still reads it stops when the answer is complete.
 		defer func() { _ = out.Body.Close() }()
 	}
+	if err := x.sign(out); err != nil {
+		x.broken(err)
+		return
+	}
 	res, err := x.send(out)
 	if err != nil {
 		x.broken(err)
@@ -394,10 +398,7 @@ func (x *exchange) copyBody(body io.Reader, lane *laneBody, flush func()) {
 // broken ends an exchange whose upstream could not be used, whose bottle left, or whose body turned
 // out to be malformed.
 func (x *exchange) broken(err error) {
-	var guard *guardError
 	switch {
-	case errors.As(err, &guard):
-		x.told(guard.verdict, http.StatusForbidden)
 	case x.halted(err):
 		x.told(x.verdict, http.StatusForbidden)
 	case x.f.cut.Load() != nil:

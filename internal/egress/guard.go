@@ -15,11 +15,6 @@ import (
 // maxAddrs bounds how many addresses of a name are tried.
 const maxAddrs = 6
 
-// guardError is an address the guard does not let a route dial.
-type guardError struct{ verdict policy.Verdict }
-
-func (e *guardError) Error() string { return e.verdict.Why }
-
 // dial connects to host and port for a road. The name is resolved once, every address is checked,
 // and one of the checked addresses is dialled: there is no second look-up whose answer could
 // differ. One bad address among good ones refuses all, since who answers so is not to be trusted.
@@ -47,7 +42,7 @@ func (d *road) dial(ctx context.Context, network, hostport string) (net.Conn, er
 	for i, a := range addrs {
 		addrs[i] = a.Unmap()
 		if why := d.check(host, addrs[i]); why != "" {
-			return nil, &guardError{d.guardVerdict(host, addrs[i], why)}
+			return nil, &deniedError{d.guardVerdict(host, addrs[i], why)}
 		}
 	}
 	addrs = addrs[:min(len(addrs), maxAddrs)]

@@ -33,6 +33,7 @@ import (
 const (
 	realKey     = "sk-real-0123456789-abcdef"
 	placeholder = "bottle-placeholder-0001"
+	session     = "session/token+of/the/operators=="
 	nonce       = "nonce-4711"
 	listed      = "hV7qLm2ZtR8wXc4NbD6kEy9P"
 	bait        = "AKIAQ3ZV7T5KJ2WXN4LB"
@@ -84,7 +85,8 @@ type world struct {
 	pki    *authority.Authority // the world's
 
 	ok, plain, c2 *capture
-	narrow        bool // the bottle's network
+	narrow        bool   // the bottle's network
+	end           func() // of Serve, which fails the test where it hangs
 
 	mu       sync.Mutex
 	hosts    map[string][]netip.Addr
@@ -167,6 +169,7 @@ func newWorldAround(t testing.TB, narrow bool, routes []policy.Route, edit ...fu
 		Roots:   pool(w.pki),
 		Resolve: w.resolve,
 		Dial:    w.dial,
+		Limits:  egress.Limits{Sniff: 20 * time.Second}, // a busy machine may be long about a first byte
 	}
 	cfg.Inspector = inspector(t)
 	for _, f := range edit {
@@ -189,7 +192,7 @@ func inspector(t testing.TB) *inspect.Inspector {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return inspect.New(inspect.Config{Scanner: s, Echoes: map[string]secret.Value{"KEY": secret.New(realKey)}})
+	return inspect.New(inspect.Config{Scanner: s, Echoes: map[string][]secret.Value{"KEY": {secret.New(realKey)}, "AWS_SECRET_ACCESS_KEY": {secret.New(session)}}})
 }
 
 func (w *world) start() {
@@ -206,17 +209,18 @@ func (w *world) start() {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- w.engine.Serve(ctx, wire.Ways{Proxy: l, Any: w.any, DNS: pc, Narrow: w.narrow}) }()
-	t.Cleanup(func() {
+	w.end = sync.OnceFunc(func() {
 		cancel()
 		select {
 		case err := <-done:
 			if err != nil {
 				t.Errorf("Serve: %v", err)
 			}
-		case <-time.After(20 * time.Second):
+		case <-time.After(30 * time.Second):
 			t.Error("Serve did not end with its context")
 		}
 	})
+	t.Cleanup(w.end)
 }
 
 func newAuthority(t testing.TB) *authority.Authority {
@@ -296,7 +300,7 @@ func (w *world) dial(ctx context.Context, network string, addr netip.AddrPort) (
 // event waits for an event that f accepts.
 func (w *world) event(what string, f func(audit.Event) bool) audit.Event {
 	w.t.Helper()
-	limit := time.After(10 * time.Second)
+	limit := time.After(30 * time.Second)
 	for {
 		w.mu.Lock()
 		for _, e := range w.events {
@@ -341,7 +345,7 @@ func (w *world) clientWith(t *http.Transport) *http.Client {
 		t.TLSClientConfig = &tls.Config{RootCAs: pool(w.ca)}
 	}
 	w.t.Cleanup(t.CloseIdleConnections)
-	return &http.Client{Transport: t, Timeout: 20 * time.Second, CheckRedirect: func(*http.Request, []*http.Request) error {
+	return &http.Client{Transport: t, Timeout: 2 * time.Minute, CheckRedirect: func(*http.Request, []*http.Request) error {
 		return http.ErrUseLastResponse
 	}}
 }
@@ -411,7 +415,7 @@ func (w *world) raw(addr string) net.Conn {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	_ = c.SetDeadline(time.Now().Add(20 * time.Second))
+	_ = c.SetDeadline(time.Now().Add(time.Minute))
 	w.t.Cleanup(func() { _ = c.Close() })
 	return c
 }

@@ -152,8 +152,8 @@ func (x *exchange) inspected() {
 // halted reports whether err, or the body that a transport was reading when it failed, is a denial,
 // which then is the exchange's verdict.
 func (x *exchange) halted(err error) bool {
-	if s, ok := errors.AsType[*spentError](err); ok {
-		x.verdict = s.verdict
+	if d, ok := errors.AsType[*deniedError](err); ok {
+		x.verdict = d.verdict
 		return true
 	}
 	if errors.Is(err, inspect.ErrOrders) {
@@ -209,7 +209,7 @@ func (x *exchange) messages() ws.Inspect {
 			return nil
 		}
 		if v, spent := x.spend(int64(len(part))); spent {
-			return &spentError{v}
+			return &deniedError{v}
 		}
 		if rep := c.Say(part, last); x.noted(rep) {
 			return &inspect.StoppedError{Report: rep}

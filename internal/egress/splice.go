@@ -203,8 +203,8 @@ func (e *Engine) recordSplice(f *flow, to net.Addr, out, in int64) {
 // recordUnreached records an uninspected connection whose upstream was refused by the dial guard,
 // or failed.
 func (e *Engine) recordUnreached(f *flow, err error) {
-	if guard, ok := errors.AsType[*guardError](err); ok {
-		e.recordFlow(f, guard.verdict)
+	if d, ok := errors.AsType[*deniedError](err); ok {
+		e.recordFlow(f, d.verdict)
 		return
 	}
 	ev := e.spliced(f)

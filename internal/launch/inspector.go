@@ -39,10 +39,13 @@ func (r *raising) inspector() (*inspect.Inspector, error) {
 	if short := scanner.TooShort(); len(short) > 0 {
 		r.report.Line(stepStart, fmt.Sprintf("too short to be looked for in what leaves: %s", strings.Join(short, ", ")))
 	}
-	echoes := make(map[string]secret.Value, len(held))
+	echoes := make(map[string][]secret.Value, len(held))
 	for _, route := range r.boot.Plan.Routes {
-		if route.Auth != nil {
-			echoes[route.Auth.Ref] = held[route.Auth.Ref]
+		if a := route.Auth; a != nil && echoes[a.Ref] == nil {
+			echoes[a.Ref] = []secret.Value{held[a.Ref]}
+			if a.Session != "" {
+				echoes[a.Ref] = append(echoes[a.Ref], held[a.Session])
+			}
 		}
 	}
 	return inspect.New(inspect.Config{Scanner: scanner, Echoes: echoes}), nil

@@ -1,6 +1,7 @@
 package manifest
 
 import (
+	"cmp"
 	"maps"
 	"reflect"
 	"slices"
@@ -214,9 +215,9 @@ func (u *presetUse) credential(d *decoder, n *yaml.Node, at place) {
 	if len(d.errs) > before {
 		return
 	}
-	u.auth = &policy.Auth{Scheme: u.built.Scheme, Ref: string(k.TokenRef)}
-	if k.Scheme != "" {
-		u.auth.Scheme = k.Scheme
+	var err error
+	if u.auth, err = policy.NewAuth(cmp.Or(k.Scheme, u.built.Scheme), string(k.TokenRef)); err != nil {
+		d.fail(n, at.key("token_ref"), err.Error(), "token_ref: AWS_SECRET_ACCESS_KEY")
 	}
 	u.tokenAt = d.at[at.key("token_ref").path]
 }

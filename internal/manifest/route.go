@@ -45,7 +45,10 @@ func (f *file) route(k routeKeys, at place) Route {
 		if a.Scheme != "" {
 			f.oneOf(a.Scheme, p.key("scheme"))
 		}
-		r.Auth = &policy.Auth{Scheme: a.Scheme, Ref: string(a.TokenRef)}
+		var err error
+		if r.Auth, err = policy.NewAuth(a.Scheme, string(a.TokenRef)); err != nil && a.TokenRef != "" {
+			f.fail(p.key("token_ref"), err.Error(), "token_ref: AWS_SECRET_ACCESS_KEY")
+		}
 		r.TokenAt = f.at[p.key("token_ref").path]
 		if k.Plain && k.Upstream == nil {
 			f.fail(p, "together with plain would send the credential unencrypted", "leave plain or auth out")

@@ -1,6 +1,10 @@
 package manifest
 
-import "strings"
+import (
+	"strings"
+
+	"github.com/claude-bottle/claude-bottle/internal/policy"
+)
 
 // Key is what people are told about one key: by the schema, by docs/MANIFEST.md and by the hints
 // of errors. This is the one table all three read.
@@ -83,9 +87,9 @@ var bottleTable = [...]Key{
 	{Path: "egress.routes[].matches[].headers[].name", Text: "The header's name.", Example: "name: x-team"},
 	{Path: "egress.routes[].matches[].headers[].value", Text: "Its exact value.", Example: "value: red"},
 	{Path: "egress.routes[].auth", Text: "A credential put into each request outside the bottle. The bottle holds a worthless placeholder in a variable named as token_ref."},
-	{Path: "egress.routes[].auth.scheme", Text: "How the credential is written into the request.", Example: "scheme: Bearer",
-		Values: []string{"Bearer", "token", "Basic", "x-api-key"}},
-	{Path: "egress.routes[].auth.token_ref", Text: "The host variable that holds the credential.", Example: "token_ref: GITHUB_TOKEN"},
+	{Path: "egress.routes[].auth.scheme", Text: "How the credential is written into the request; aws-sigv4 signs the request with it instead.", Example: "scheme: Bearer",
+		Values: policy.Schemes()},
+	{Path: "egress.routes[].auth.token_ref", Text: "The host variable that holds the credential; with aws-sigv4 the secret key, AWS_SECRET_ACCESS_KEY or a name that ends so, beside which the variables with its ID and session token are found.", Example: "token_ref: GITHUB_TOKEN"},
 	{Path: "egress.routes[].upstream", Text: "Connect here instead of to the host: a gateway, or a stand-in for tests."},
 	{Path: "egress.routes[].upstream.url", Text: "Scheme, host and port.", Example: "url: https://gateway.example:8443"},
 	{Path: "egress.routes[].upstream.ca", Text: "A PEM file its certificate is checked against instead of the host's authorities; absolute or beginning with ~/.", Example: "ca: ~/gateway-ca.pem"},

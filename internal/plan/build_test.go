@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io/fs"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -244,6 +245,31 @@ egress:
 		t.Errorf("%+v %+v %+v", r[1].Auth, r[2].Auth, r[3].Auth)
 	}
 	same(t, "stops", notes(p, plan.Stop), []string{"bottles/b.md:7:66: the rule for c.example.org injects OTHER, which is not set => export OTHER=..."})
+}
+
+// What belongs to a key of Amazon's is found by its name, and the bottle holds a placeholder of each.
+func TestAKeyOfAmazonsIsWhole(t *testing.T) {
+	t.Parallel()
+	m := frontmatters("", `
+agent_provider: {template: shell}
+egress:
+  routes:
+    - {host: s3.example.org, auth: {scheme: aws-sigv4, token_ref: AWS_SECRET_ACCESS_KEY}}
+    - {host: b.example.org, auth: {scheme: aws-sigv4, token_ref: PROD_AWS_SECRET_ACCESS_KEY}}`)
+	p := build(t, m, plan.Request{}, host("AWS_SECRET_ACCESS_KEY=s", "AWS_ACCESS_KEY_ID=i", "PROD_AWS_SECRET_ACCESS_KEY=s", "PROD_AWS_SESSION_TOKEN=t"))
+	held := p.Placeholders()
+	same(t, "held", slices.Sorted(maps.Keys(held)), []string{
+		"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "PROD_AWS_ACCESS_KEY_ID", "PROD_AWS_SECRET_ACCESS_KEY", "PROD_AWS_SESSION_TOKEN",
+	})
+	same(t, "a key that needs no session", *p.Routes[0].Auth, policy.Auth{
+		Scheme: policy.SchemeAWS, Ref: "AWS_SECRET_ACCESS_KEY", KeyID: "AWS_ACCESS_KEY_ID", Placeholder: held["AWS_ACCESS_KEY_ID"],
+	})
+	same(t, "a key with a session", *p.Routes[1].Auth, policy.Auth{
+		Scheme: policy.SchemeAWS, Ref: "PROD_AWS_SECRET_ACCESS_KEY", KeyID: "PROD_AWS_ACCESS_KEY_ID", Session: "PROD_AWS_SESSION_TOKEN", Placeholder: held["PROD_AWS_ACCESS_KEY_ID"],
+	})
+	same(t, "stops", notes(p, plan.Stop), []string{
+		"bottles/b.md:7:66: the rule for b.example.org injects PROD_AWS_ACCESS_KEY_ID, which is not set => export PROD_AWS_ACCESS_KEY_ID=...",
+	})
 }
 
 func TestProviderRulesWinAndCanBeLedElsewhere(t *testing.T) {

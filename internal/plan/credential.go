@@ -70,9 +70,25 @@ func (b *builder) providerSecret(c provider.Credential, s Secret) *policy.Auth {
 	return &policy.Auth{Scheme: c.Scheme, Ref: s.Name, Placeholder: s.Placeholder}
 }
 
-// routeSecret returns the placeholder of the credential a rule names, one for each distinct name.
-func (b *builder) routeSecret(r manifest.Route) string {
-	name := r.Auth.Ref
+// routeAuth resolves the credential a rule names. With a key of Amazon's the bottle holds placeholders of
+// all that belongs to it, and its requests show the one of the ID.
+func (b *builder) routeAuth(r manifest.Route) *policy.Auth {
+	auth := *r.Auth
+	auth.Placeholder = b.routeSecret(r, auth.Ref)
+	if auth.KeyID != "" {
+		auth.Placeholder = b.routeSecret(r, auth.KeyID)
+	}
+	if auth.Session != "" && !b.host.has(auth.Session) {
+		auth.Session = "" // a key that needs none
+	}
+	if auth.Session != "" {
+		b.routeSecret(r, auth.Session)
+	}
+	return &auth
+}
+
+// routeSecret returns the placeholder of a credential a rule names, one for each distinct name.
+func (b *builder) routeSecret(r manifest.Route, name string) string {
 	if i := slices.IndexFunc(b.plan.Secrets, func(s Secret) bool { return s.Name == name }); i >= 0 {
 		return b.plan.Secrets[i].Placeholder
 	}

@@ -27,9 +27,7 @@ func (b *builder) routes() {
 			continue
 		}
 		if r.Auth != nil {
-			auth := *r.Auth
-			auth.Placeholder = b.routeSecret(m)
-			r.Auth = &auth
+			r.Auth = b.routeAuth(m)
 		}
 		b.plan.Routes = append(b.plan.Routes, r)
 		if why := policy.OverBroad(r); why != "" {

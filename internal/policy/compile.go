@@ -235,19 +235,38 @@ const (
 	SchemeToken  = "token"
 	SchemeBasic  = "Basic"
 	SchemeAPIKey = "x-api-key"
+	SchemeAWS    = "aws-sigv4"
 )
+
+// Schemes are all of them, in the order they are told in.
+func Schemes() []string {
+	return []string{SchemeBearer, SchemeToken, SchemeBasic, SchemeAPIKey, SchemeAWS}
+}
+
+// NewAuth is the use of a credential, without its placeholder. What belongs to a key of Amazon's is
+// found by its name, in the way of their own variables: PROD_AWS_SECRET_ACCESS_KEY has
+// PROD_AWS_ACCESS_KEY_ID and, where there is one, PROD_AWS_SESSION_TOKEN beside it.
+func NewAuth(scheme, ref string) (*Auth, error) {
+	a := &Auth{Scheme: scheme, Ref: ref}
+	if scheme == SchemeAWS {
+		of, ok := strings.CutSuffix(ref, "SECRET_ACCESS_KEY")
+		if !ok {
+			return nil, fmt.Errorf("%s needs the name of a secret key as Amazon's programs have it, AWS_SECRET_ACCESS_KEY or one that ends so: its ID is taken from the variable beside it", scheme)
+		}
+		a.KeyID, a.Session = of+"ACCESS_KEY_ID", of+"SESSION_TOKEN"
+	}
+	return a, nil
+}
 
 // minPlaceholder keeps a placeholder from being a word that headers hold anyway.
 const minPlaceholder = 8
 
 func checkAuth(r Route) []error {
 	var errs []error
-	switch r.Auth.Scheme {
-	case SchemeBearer, SchemeToken, SchemeBasic, SchemeAPIKey:
-	default:
-		errs = append(errs, fmt.Errorf("unknown auth scheme %s: use Bearer, token, Basic or x-api-key", quote(r.Auth.Scheme)))
+	if !slices.Contains(Schemes(), r.Auth.Scheme) {
+		errs = append(errs, fmt.Errorf("unknown auth scheme %s: use one of %s", quote(r.Auth.Scheme), strings.Join(Schemes(), ", ")))
 	}
-	if r.Auth.Ref == "" {
+	if r.Auth.Ref == "" || r.Auth.Scheme == SchemeAWS && r.Auth.KeyID == "" {
 		errs = append(errs, errors.New("auth names no credential"))
 	}
 	if len(r.Auth.Placeholder) < minPlaceholder || strings.ContainsFunc(r.Auth.Placeholder, func(c rune) bool { return c <= ' ' || c > '~' }) {

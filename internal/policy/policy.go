@@ -177,12 +177,17 @@ type HeaderMatch struct {
 // Auth says which credential a route injects and what the bottle holds in its place.
 type Auth struct {
 	// Scheme is how the credential is written: "Bearer", "token" and "Basic" into Authorization,
-	// "x-api-key" as the header of that name.
+	// "x-api-key" as the header of that name. With "aws-sigv4" it is not written at all: the request
+	// is signed with it.
 	Scheme string `json:"scheme"`
 	// Ref names the credential among the warden's secrets; never the value.
 	Ref string `json:"ref"`
+	// KeyID and Session name, with aws-sigv4, the ID that belongs to the key, and the session token
+	// where the key has one.
+	KeyID   string `json:"key_id,omitempty"`
+	Session string `json:"session,omitempty"`
 	// Placeholder is the worthless value the bottle holds; a request on this route that does not
-	// carry it is refused.
+	// carry it is refused. With aws-sigv4 it is that of the key's ID.
 	Placeholder string `json:"placeholder"`
 }
 

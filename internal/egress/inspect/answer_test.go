@@ -31,7 +31,7 @@ func inspector(t testing.TB) *inspect.Inspector {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return inspect.New(inspect.Config{Scanner: s, Echoes: map[string]secret.Value{"KEY": secret.New(injected)}})
+	return inspect.New(inspect.Config{Scanner: s, Echoes: map[string][]secret.Value{"KEY": {secret.New(injected)}}})
 }
 
 // full is an inspector as a warden has it.
@@ -45,7 +45,7 @@ func full(t testing.TB) *inspect.Inspector {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return inspect.New(inspect.Config{Scanner: s, Echoes: map[string]secret.Value{"KEY": secret.New(injected)}})
+	return inspect.New(inspect.Config{Scanner: s, Echoes: map[string][]secret.Value{"KEY": {secret.New(injected)}}})
 }
 
 func answer(kind, body string, edit ...func(*http.Response)) *http.Response {

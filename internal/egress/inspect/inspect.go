@@ -32,7 +32,7 @@ type Config struct {
 	// Scanner finds the bottle's own secrets and what credentials look like. It is obligatory.
 	Scanner *scan.Scanner
 	// Echoes are the credentials that are injected and must not come back, by their policy.Auth.Ref.
-	Echoes map[string]secret.Value
+	Echoes map[string][]secret.Value
 	// Limits bound what is unpacked of one body; zero fields mean unpack's defaults.
 	Limits unpack.Limits
 }
@@ -54,7 +54,7 @@ type Inspector struct {
 func New(cfg Config) *Inspector {
 	in := &Inspector{scanner: cfg.Scanner, memory: cfg.Scanner.NewMemory(), limits: cfg.Limits, seed: maphash.MakeSeed(), echoes: make(map[string]literals)}
 	for ref, v := range cfg.Echoes {
-		in.echoes[ref] = newLiterals(v)
+		in.echoes[ref] = newLiterals(v...)
 	}
 	return in
 }
