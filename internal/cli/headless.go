@@ -18,18 +18,22 @@ import (
 
 // runHeadless launches a bottle and carries the agent's streams to its end.
 func (a *app) runHeadless(ctx context.Context, p preflight, quiet bool) error {
-	h, err := a.bringUp(ctx, p, quiet || !isTerminal(a.sys.Stderr), false)
-	if err != nil {
-		return err
-	}
 	in, closeInput, err := a.pipedInput()
 	if err != nil {
 		return err
 	}
 	defer closeInput()
+	h, settle, err := a.bringUp(ctx, p, quiet || !isTerminal(a.sys.Stderr), false)
+	if err != nil {
+		return err
+	}
 	// A reader that leaves, as head does, is told by the write that fails.
 	signal.Ignore(syscall.SIGPIPE)
-	release := a.stopOnSecondInterrupt(ctx, h, quiet)
+	release := a.stopOnSecondInterrupt(ctx, h, quiet) // from here on, and before the launch is settled
+	if err := settle(); err != nil {
+		release()
+		return err
+	}
 	r, err := terminal.Attach(ctx, h.Client, terminal.Options{In: in, Out: a.sys.Stdout, Err: a.sys.Stderr})
 	release()
 	switch {

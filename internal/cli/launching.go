@@ -15,8 +15,11 @@ import (
 
 // launch brings a bottle up, showing how it goes, and then attaches the terminal or leaves.
 func (a *app) launch(ctx context.Context, p preflight, detach bool) error {
-	h, err := a.bringUp(ctx, p, false, detach)
+	h, settle, err := a.bringUp(ctx, p, false, detach)
 	if err != nil {
+		return err
+	}
+	if err := settle(); err != nil {
 		return err
 	}
 	if detach {
@@ -27,16 +30,26 @@ func (a *app) launch(ctx context.Context, p preflight, detach bool) error {
 	return a.attachTo(ctx, h.Client, h.Dir)
 }
 
-// bringUp starts the warden and follows the launch to its end, showing how it goes. An interrupt on the
-// way ends the launch and leaves no bottle. Unattended says that nobody is going to attach.
-func (a *app) bringUp(ctx context.Context, p preflight, quiet, unattended bool) (*launch.Handle, error) {
+// bringUp starts the warden and follows the launch to its end, showing how it goes. Until settle is called
+// an interrupt ends the launch and leaves no bottle, which settle tells when one came after its end.
+// Unattended says that nobody is going to attach.
+func (a *app) bringUp(ctx context.Context, p preflight, quiet, unattended bool) (_ *launch.Handle, settle func() error, err error) {
 	options, err := a.resolved(ctx, p, unattended)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	ctx, release := interruptible(ctx)
-	defer release()
-	return a.raise(ctx, options, newLaunchView(a.sys, quiet).show)
+	h, err := a.raise(ctx, options, newLaunchView(a.sys, quiet).show)
+	if err != nil {
+		release()
+		return nil, nil, err
+	}
+	return h, func() error {
+		if release() {
+			return errors.Join(errInterrupted, a.abandon(h))
+		}
+		return nil
+	}, nil
 }
 
 // resolved is all that a launch of p takes, with what the operator's yes allows to be read and asked.

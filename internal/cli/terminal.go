@@ -51,8 +51,15 @@ func (s *System) askHidden(question string) (secret.Value, error) {
 		return secret.Value{}, fmt.Errorf("read the terminal's state: %w", err)
 	}
 	defer restoreOnSignal(fd, before)()
+	// Whoever answers at once must find the echo off already, for which a raw terminal does.
+	if _, err := term.MakeRaw(fd); err != nil {
+		return secret.Value{}, fmt.Errorf("switch the terminal's echo off: %w", err)
+	}
 	putf(tty, "%s ", question)
 	b, err := term.ReadPassword(fd)
+	if rerr := term.Restore(fd, before); err == nil {
+		err = rerr
+	}
 	putln(tty)
 	if err != nil {
 		return secret.Value{}, fmt.Errorf("read your answer: %w", err)

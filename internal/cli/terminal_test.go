@@ -6,7 +6,6 @@ import (
 	"os"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/creack/pty"
 )
@@ -53,11 +52,8 @@ func TestHiddenAnswersAreNotShown(t *testing.T) {
 	}()
 	screen := bufio.NewReader(master)
 	until(t, screen, "token:")
-	// The question is written before echo goes off, as it must be shown.
-	for deadline := time.Now().Add(10 * time.Second); echoes(t, master); time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatal("echo was never switched off")
-		}
+	if echoes(t, master) {
+		t.Error("whoever answers at once is shown the answer")
 	}
 	if _, err := master.WriteString("sesame-open\n"); err != nil {
 		t.Fatal(err)
