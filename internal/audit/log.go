@@ -42,7 +42,12 @@ type Log struct {
 // the chain it finds. A last line that a crash left unfinished is cut off, and that is recorded. A
 // last line that is no event of ours is an error: somebody else wrote there.
 func Open(path, bottle string) (*Log, error) {
-	return open(path, bottle, limits{segment: segmentMax, segments: segments}, time.Now)
+	l, err := open(path, bottle, limits{segment: segmentMax, segments: segments}, time.Now)
+	if err != nil {
+		return nil, err
+	}
+	go l.write()
+	return l, nil
 }
 
 type limits struct {
@@ -50,6 +55,7 @@ type limits struct {
 	segments int
 }
 
+// open makes a Log whose writer has yet to be started.
 func open(path, bottle string, lim limits, clock func() time.Time) (*Log, error) {
 	l := &Log{
 		bottle: bottle, clock: clock,
@@ -68,7 +74,6 @@ func open(path, bottle string, lim limits, clock func() time.Time) (*Log, error)
 		})
 		l.kick()
 	}
-	go l.write()
 	return l, nil
 }
 

@@ -14,6 +14,9 @@ const (
 	// drainPatience is how long an output may be silent after its command's end before it is taken
 	// to be out, though something in the background holds it open.
 	drainPatience = 100 * time.Millisecond
+	// drainLooks is how many reads that patience is shared by: a deadline that passed while all of us stood
+	// still, as on a busy machine, says nothing of whether there is something to read.
+	drainLooks = 4
 	// drainBytes is more than a pipe or terminal holds, so all a command wrote before its end is
 	// in it; what background programs write after that does not keep the command from ending.
 	drainBytes = 256 << 10
@@ -37,10 +40,11 @@ func (o *output) interrupt() {
 // command has left in it is out.
 func pump(o *output, frames *wire.FrameWriter, ended <-chan struct{}) {
 	buf := make([]byte, wire.MaxFrame)
-	left, draining := drainBytes, false
+	left, draining, silent := drainBytes, false, 0
 	for left > 0 {
 		n, err := o.f.Read(buf)
 		if n > 0 {
+			silent = 0
 			if frames.Write(o.t, buf[:n]) != nil {
 				return // the warden is gone, and the command is being killed for it
 			}
@@ -48,7 +52,9 @@ func pump(o *output, frames *wire.FrameWriter, ended <-chan struct{}) {
 		switch {
 		case errors.Is(err, os.ErrDeadlineExceeded):
 			if draining {
-				return // a full patience of silence
+				if silent++; silent == drainLooks {
+					return // a full patience of silence
+				}
 			}
 		case err != nil:
 			return // the end; a terminal says so by EIO
@@ -59,7 +65,7 @@ func pump(o *output, frames *wire.FrameWriter, ended <-chan struct{}) {
 				left -= n
 			}
 			draining = true
-			if o.f.SetReadDeadline(time.Now().Add(drainPatience)) != nil {
+			if o.f.SetReadDeadline(time.Now().Add(drainPatience/drainLooks)) != nil {
 				return
 			}
 		default:

@@ -242,6 +242,10 @@ func (k *keeper) deliver(s *session.Session) {
 	}
 }
 
+// lastWait bounds how long the last words of an agent whose bottle has ended are waited for. They need a
+// moment, which can be long where there is much else to do.
+const lastWait = 5 * time.Second
+
 // watch ends the session when the bottle dies or a stop was asked for: politely first, then by
 // taking the bottle away.
 func (k *keeper) watch(ctx context.Context, up *bottleUp, s *session.Session, end context.CancelCauseFunc) {
@@ -252,7 +256,7 @@ func (k *keeper) watch(ctx context.Context, up *bottleUp, s *session.Session, en
 		// What the agent said last may still be on its way, and so may its exit.
 		select {
 		case <-s.Done():
-		case <-time.After(time.Second):
+		case <-time.After(lastWait):
 		}
 		end(errors.New("the bottle ended"))
 		return
@@ -268,7 +272,7 @@ func (k *keeper) watch(ctx context.Context, up *bottleUp, s *session.Session, en
 	_ = stopBottle(up.bottle) // teardown stops it again, and tells
 	select {
 	case <-s.Done():
-	case <-time.After(time.Second):
+	case <-time.After(lastWait):
 	}
 	end(k.stop.cause())
 }

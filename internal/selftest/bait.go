@@ -61,8 +61,8 @@ type Bait struct {
 // unlistedNames exist in public DNS; one of them is hardly ever in a policy.
 var unlistedNames = []string{"example.com", "example.org", "example.net", "iana.org", "www.wikipedia.org", "dns.google"}
 
-// proofTime bounds the proof that the baits live; they are on this very host.
-const proofTime = 2 * time.Second
+// proofTime bounds the proof that the baits live. They are on this very host, which may be busy.
+const proofTime = 10 * time.Second
 
 // Prepare lays out the baits and proves each alive from the host's side: a bait that would not
 // have bitten proves nothing. The caller closes the Bait. On error nothing is left.

@@ -72,6 +72,9 @@ const (
 	// drain is how long after the program's end its output may still come: a background child
 	// may hold the terminal open for ever.
 	drain = 500 * time.Millisecond
+	// looks is how many waits that is, one after the other: a machine so busy that all of us stood still
+	// for a while has then still to let the output be read in between.
+	looks = 5
 )
 
 // Config is how a session is to be. The zero Config is a session without a terminal and without
@@ -199,12 +202,14 @@ func (s *Session) begin(p *Process) {
 // read it is waited for; what a background child may still write is not.
 func (s *Session) settle(ctx context.Context, drained <-chan struct{}) {
 	for {
-		select {
-		case <-drained:
-			return
-		case <-ctx.Done():
-			return
-		case <-time.After(drain):
+		for range looks {
+			select {
+			case <-drained:
+				return
+			case <-ctx.Done():
+				return
+			case <-time.After(drain / looks):
+			}
 		}
 		s.mu.Lock()
 		held := s.pipe != nil && s.pipe.held

@@ -128,8 +128,15 @@ func lockOpen(f *os.File, path string, how int) (release func(), err error) {
 		_ = f.Close() // nothing was written to it
 		return nil, &fs.PathError{Op: "lock", Path: path, Err: err}
 	}
-	return func() { _ = f.Close() }, nil // closing releases; nothing was written
+	return func() {
+		unlock(f)
+		_ = f.Close() // nothing was written
+	}, nil
 }
+
+// unlock gives a lock up at once. Closing alone would do that only when no process that is just being started
+// still has a copy of the descriptor, as it has between its fork and its exec.
+func unlock(f *os.File) { _ = unix.Flock(int(f.Fd()), unix.LOCK_UN) } // it fails for what is no file
 
 // openRegular opens path for reading when it is a plain file, not a link or a pipe to hang on.
 func openRegular(path string) (*os.File, error) {

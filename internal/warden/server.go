@@ -37,7 +37,7 @@ const (
 	idleTime   = time.Minute
 	bodyTime   = 5 * time.Second
 	// farewell is how long a server that closes lets clients fetch the session's end.
-	farewell = 2 * time.Second
+	farewell = 5 * time.Second
 )
 
 // Config is what a Server serves.

@@ -265,7 +265,8 @@ func makerLives(path string) bool {
 	if err != nil {
 		return false
 	}
-	defer f.Close() // which releases it
+	defer f.Close() // only read
+	defer unlock(f)
 	return errors.Is(unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB), unix.EWOULDBLOCK)
 }
 

@@ -80,9 +80,14 @@ func held(data string, id bottle.ID) bool {
 	if err != nil {
 		return false
 	}
-	defer f.Close() // which releases it
+	defer f.Close() // only read
+	defer unlock(f)
 	return errors.Is(unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB), unix.EWOULDBLOCK)
 }
+
+// unlock ends a glance at a lock. Closing alone would do that only when no process that is just being started
+// still has a copy of the descriptor, as it has between its fork and its exec.
+func unlock(f *os.File) { _ = unix.Flock(int(f.Fd()), unix.LOCK_UN) } // it fails for what is no file
 
 // write keeps r, in one step.
 func (c *claim) write(r record) error {
@@ -115,7 +120,7 @@ func (c *claim) read() (r record, err error) {
 // drop gives the claim up for good.
 func (c *claim) drop() error { return errors.Join(os.RemoveAll(c.dir), c.lock.Close()) }
 
-// release leaves everything for cleanup.
+// release leaves everything for cleanup. Who runs cork may have the lock still, and is not to lose it.
 func (c *claim) release() { _ = c.lock.Close() } // nothing was written to it
 
 // claims lists the bottles that were claimed and not given up, with the time of that.

@@ -11,8 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// childPatience bounds a batch of system calls, none of which waits for anything.
-const childPatience = 2 * time.Second
+// childPatience bounds a batch of system calls, none of which waits for anything but a processor.
+const childPatience = 10 * time.Second
 
 // call is one raw system call to try in a child. Pointers in args are kept alive by keep.
 type call struct {
