@@ -205,12 +205,20 @@ func TestLab(t *testing.T) {
 		for _, w := range []work{metadata, question} {
 			for _, rate := range []int{0, 200} {
 				e := r(w.host)
-				o, err := load{conns: 4, rate: rate, warm: 10 * time.Millisecond, span: 100 * time.Millisecond}.run(t.Context(), e, l.upstream, e.request(w))
-				if err != nil {
-					t.Fatalf("%s, %s: %v", e.name, w.name, err)
-				}
-				if n := len(o.latency); n == 0 || rate > 0 && n > 40 || !slices.IsSorted(o.latency) {
-					t.Errorf("%s, %s, at %d a second: %d requests", e.name, w.name, rate, n)
+				// Of a busy machine 100 ms may be over before anything is answered.
+				for span := 100 * time.Millisecond; ; span *= 4 {
+					o, err := load{conns: 4, rate: rate, warm: 10 * time.Millisecond, span: span}.run(t.Context(), e, l.upstream, e.request(w))
+					if err != nil {
+						t.Fatalf("%s, %s: %v", e.name, w.name, err)
+					}
+					n := len(o.latency)
+					if n == 0 && span < 20*time.Second {
+						continue
+					}
+					if n == 0 || rate > 0 && n > int(2*time.Duration(rate)*span/time.Second) || !slices.IsSorted(o.latency) {
+						t.Errorf("%s, %s, at %d a second: %d requests", e.name, w.name, rate, n)
+					}
+					break
 				}
 			}
 		}
@@ -220,19 +228,27 @@ func TestLab(t *testing.T) {
 		if err := upload(t.Context(), r, 3<<20); err != nil {
 			t.Error(err)
 		}
-		w, err := prompt(targetEvents)
-		if err != nil {
-			t.Fatal(err)
+		for _, hold := range []time.Duration{0, time.Hour} { // whoever holds the event back does it for that long
+			w, err := prompt(targetEvents + hold.String())
+			if err != nil {
+				t.Fatal(err)
+			}
+			e := r(modelHost)
+			c, err := e.open(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			_ = c.SetDeadline(time.Now().Add(slack))
+			if hold == 0 {
+				_, err = firstEvent(c, e.request(w))
+			} else {
+				_, _, err = awaitEvent(c, e.request(w))
+			}
+			if err != nil {
+				t.Errorf("%s: the first event of a stream of %v: %v", e.name, hold, err)
+			}
+			_ = c.Close()
 		}
-		e := r(modelHost)
-		c, err := e.open(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
-		if took, err := firstEvent(c, e.request(w)); err != nil || took >= eventHold {
-			t.Errorf("%s: the first event came after %v: %v", e.name, took, err)
-		}
-		_ = c.Close()
 	}
 	if runtime.GOOS == "linux" {
 		if now, peak, err := p.resident(); err != nil || now <= 0 || peak < now {
@@ -279,11 +295,8 @@ func TestAHelperThatCantStartSaysWhy(t *testing.T) {
 
 func TestARivalThatEndsIsNotWaitedFor(t *testing.T) {
 	t.Parallel()
-	addr, err := freeAddr()
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, err = rival(t.Context(), "sh", addr, []string{"/bin/sh", "-c", "echo bad configuration >&2; exit 1"})
+	const nobodys = "127.0.0.1:0" // a free port may be somebody's by now
+	_, err := rival(t.Context(), "sh", nobodys, []string{"/bin/sh", "-c", "echo bad configuration >&2; exit 1"})
 	if err == nil || !strings.Contains(err.Error(), "bad configuration") {
 		t.Errorf("%v", err)
 	}
@@ -291,18 +304,20 @@ func TestARivalThatEndsIsNotWaitedFor(t *testing.T) {
 
 func TestUpstreamRefusesWhatIsNoCount(t *testing.T) {
 	t.Parallel()
-	ours, theirs := net.Pipe()
-	defer func() { _ = ours.Close() }()
-	done := make(chan error, 1)
-	go func() {
-		err := answerAll(theirs)
-		_ = theirs.Close()
-		done <- err
-	}()
-	if _, err := io.WriteString(ours, "GET "+targetBytes+"many HTTP/1.1\r\n\r\n"); err != nil {
-		t.Fatal(err)
-	}
-	if err := <-done; err == nil {
-		t.Error("many is a number of bytes")
+	for _, target := range []string{targetBytes, targetEvents} {
+		ours, theirs := net.Pipe()
+		done := make(chan error, 1)
+		go func() {
+			err := answerAll(theirs)
+			_ = theirs.Close()
+			done <- err
+		}()
+		if _, err := io.WriteString(ours, "GET "+target+"many HTTP/1.1\r\n\r\n"); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-done; err == nil {
+			t.Errorf("%smany was answered", target)
+		}
+		_ = ours.Close()
 	}
 }

@@ -52,7 +52,7 @@ func help(ctx context.Context, mode func(context.Context, []string) error, args 
 
 const (
 	startWithin = 20 * time.Second // from a process's start until it serves
-	stopWithin  = 5 * time.Second  // from asking it to end until it is killed
+	stopWithin  = 20 * time.Second // from asking it to end until it is killed
 )
 
 // process is a measured one.

@@ -178,7 +178,7 @@ func growth(ctx context.Context, l *lab) error {
 
 // events measures when the first event of a stream is there, counted from the request.
 func events(ctx context.Context, field []road) error {
-	w, err := prompt(targetEvents)
+	w, err := prompt(targetEvents + eventHold.String())
 	if err != nil {
 		return err
 	}
@@ -220,22 +220,29 @@ func firstEvents(ctx context.Context, e endpoint, request []byte) ([]time.Durati
 
 // firstEvent asks for a stream, returns how long its first event took, and reads it to its end.
 func firstEvent(c *client, request []byte) (time.Duration, error) {
+	took, h, err := awaitEvent(c, request)
+	if err == nil {
+		_, err = skipBody(c.r, h)
+	}
+	return took, err
+}
+
+// awaitEvent asks for a stream and returns how long its first event took.
+func awaitEvent(c *client, request []byte) (time.Duration, head, error) {
 	began := time.Now()
 	if _, err := c.Write(request); err != nil {
-		return 0, err
+		return 0, head{}, err
 	}
 	h, err := readHead(c.r)
 	if err != nil {
-		return 0, err
+		return 0, head{}, err
 	}
 	if !ok(h) || !h.chunked {
-		return 0, fmt.Errorf("answered %q: %w", h.line, errUnexpected)
+		return 0, head{}, fmt.Errorf("answered %q: %w", h.line, errUnexpected)
 	}
 	first, err := c.r.Peek(len(event)) // the chunk's size and most of the event
 	if err != nil || !strings.Contains(string(first), event[:len(event)/2]) {
-		return 0, fmt.Errorf("the stream begins %q: %w", first, errUnexpected)
+		return 0, head{}, fmt.Errorf("the stream begins %q: %w", first, errUnexpected)
 	}
-	took := time.Since(began)
-	_, err = skipBody(c.r, h)
-	return took, err
+	return time.Since(began), h, nil
 }

@@ -19,12 +19,12 @@ import (
 // Targets that the upstream knows. Any other is answered with small JSON once the request's body
 // has been read.
 const (
-	targetBytes  = "/bytes/" // followed by how many bytes to answer
-	targetEvents = modelTarget + "?beta=true"
+	targetBytes  = "/bytes/"                        // followed by how many bytes to answer
+	targetEvents = modelTarget + "?beta=true&hold=" // followed by how long the stream stays open after its first event
 )
 
-// eventHold is how long an event stream stays open after its first event. Who holds answers back
-// until they end is found out by it.
+// eventHold is how long a measured event stream stays open after its first event. Who holds answers
+// back until they end is found out by it.
 const eventHold = 10 * time.Millisecond
 
 // event is what an event stream begins with.
@@ -93,8 +93,8 @@ func answerAll(c net.Conn) error {
 		_, target, _ := strings.Cut(h.line, " ")
 		target, _, _ = strings.Cut(target, " ")
 		switch {
-		case target == targetEvents:
-			err = answerEvents(c)
+		case strings.HasPrefix(target, targetEvents):
+			err = answerEvents(c, strings.TrimPrefix(target, targetEvents))
 		case strings.HasPrefix(target, targetBytes):
 			err = answerBytes(c, strings.TrimPrefix(target, targetBytes))
 		default:
@@ -131,12 +131,16 @@ func answerBytes(c net.Conn, count string) error {
 	return nil
 }
 
-func answerEvents(c net.Conn) error {
+func answerEvents(c net.Conn, hold string) error {
+	open, err := time.ParseDuration(hold)
+	if err != nil {
+		return err
+	}
 	const start = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
 	if _, err := fmt.Fprintf(c, "%s%x\r\n%s\r\n", start, len(event), event); err != nil {
 		return err
 	}
-	time.Sleep(eventHold)
-	_, err := c.Write([]byte("0\r\n\r\n"))
+	time.Sleep(open)
+	_, err = c.Write([]byte("0\r\n\r\n"))
 	return err
 }

@@ -270,10 +270,19 @@ func (b *bottle) self(t testing.TB, role string, args ...string) result {
 		t.Fatal(err)
 	}
 	at := filepath.Join(agentDir(t), "self") // where it is now the agent may have no way to
-	if err := os.WriteFile(at, exe, 0o755); err != nil {
+	writeProgram(t, at, exe)
+	return b.run(t, "", wire.Command{Argv: append([]string{at, role}, args...)})
+}
+
+// writeProgram writes a file that is executed next. What another test forks meanwhile would have it open for
+// writing until it is another program, and nobody could run it (golang/go#22315).
+func writeProgram(t testing.TB, path string, text []byte) {
+	t.Helper()
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
+	if err := os.WriteFile(path, text, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	return b.run(t, "", wire.Command{Argv: append([]string{at, role}, args...)})
 }
 
 func lines(s string) []string { return strings.Split(strings.TrimSpace(s), "\n") }

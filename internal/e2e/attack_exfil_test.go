@@ -4,7 +4,8 @@ package e2e_test
 
 import (
 	"cmp"
-	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base32"
 	"os"
 	"path/filepath"
 	"slices"
@@ -60,7 +61,7 @@ func TestC01C13Exfiltration(t *testing.T) {
 // innocent is a row's benign twin: a value as good as a secret arrives.
 func (f thief) innocent(t *testing.T, row theft) {
 	t.Helper()
-	twin := letters(40)
+	twin := letters(f.way + " " + row.name)
 	o, path := f.try(t, row.name, row.script, twin)
 	if strings.Contains(o.Stdout, "claude-bottle: denied") || !holds(world.sites.arrived(path), twin) {
 		t.Errorf("benign twin of %s did not arrive: %+v", row.name, o)
@@ -97,9 +98,12 @@ func (f thief) elsewhere(t *testing.T) {
 	})
 }
 
-// letters draws a value of the canary's form.
-func letters(n int) string {
-	return rand.Text()[:n/2] + strings.ToLower(rand.Text())[:n-n/2]
+// letters is a value of the canary's form, the same in every run: by chance a drawn one could look like
+// somebody's credential.
+func letters(name string) string {
+	sum := sha256.Sum256([]byte(name))
+	text := base32.StdEncoding.EncodeToString(sum[:])
+	return text[:20] + strings.ToLower(text[20:40])
 }
 
 // canary reads it where an attacker would, which is in two places.
@@ -149,7 +153,7 @@ func (b *sealed) auditedAll(t *testing.T, all []expectation, via []audit.Via) {
 		return left
 	}
 	var left []expectation
-	for end := time.Now().Add(3 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
 		if left = missing(); len(left) == 0 {
 			return
 		}

@@ -15,7 +15,7 @@ import (
 )
 
 // lively checks that the host still starts programs and that a second bottle still gets answers,
-// in no more than a few times what it takes at rest.
+// which at rest takes a tenth of a second.
 func lively(t *testing.T, second *sealed, during string) {
 	t.Helper()
 	began := time.Now()
@@ -23,7 +23,7 @@ func lively(t *testing.T, second *sealed, during string) {
 		t.Errorf("during %s, list: %v", during, r)
 	}
 	second.works(t, "-via", "connect", "https://ok.test/twin/f06")
-	if took := time.Since(began); took > 5*time.Second {
+	if took := time.Since(began); took > 15*time.Second {
 		t.Errorf("during %s the host and a second bottle took %v", during, took)
 	}
 }
@@ -90,7 +90,7 @@ func TestF06Exhaustion(t *testing.T) {
 func boundedAudit(t *testing.T, b *sealed) {
 	t.Helper()
 	var lines, folded uint64
-	within(t, 5*time.Second, "all 10000 denials are accounted for", func() bool {
+	within(t, patience, "all 10000 denials are accounted for", func() bool {
 		lines, folded = 0, 0
 		for _, e := range b.events(t) {
 			switch {
@@ -145,15 +145,16 @@ func diskHog(t *testing.T, h *home, second *sealed) {
 	if a := evil[amount](t, b, "fill", "/workspace/little", "16"); a.Count != 16 {
 		t.Errorf("benign twin: %+v", a)
 	}
-	if a := evil[amount](t, b, "fill", "/workspace/one", "500"); a.Count > 64 || a.Error == "" {
+	// It takes next to nothing, so that the meter has no say in it.
+	if a := evil[amount](t, b, "span", "/workspace/one", "500"); a.Count > 64 || a.Error == "" {
 		t.Errorf("one file of 500 MiB where 64 are allowed: %+v", a)
 	}
 	go func() { // its end is the bottle's
-		_, _ = b.order(20*time.Second, nil, "/bin/sh", "-c", "for i in 1 2 3 4 5 6; do head -c 20000000 /dev/zero > /workspace/$i; done; sleep 20")
+		_, _ = b.order(background, nil, "/bin/sh", "-c", "for i in 1 2 3 4 5 6; do head -c 20000000 /dev/zero > /workspace/$i; done; sleep 1000")
 	}()
 	select {
 	case <-b.ended:
-	case <-time.After(10 * time.Second):
+	case <-time.After(2 * patience): // a kernel of its own may write late, and the meter looks every ten seconds then
 		t.Error("120 MB where 64 MiB are allowed, and nobody minds")
 	}
 	lively(t, second, "a full disk")

@@ -19,22 +19,31 @@ import (
 func traffic(t *testing.T, b *sealed, tag string) {
 	t.Helper()
 	go func() { // ends with the bottle
-		_, _ = b.order(time.Minute, nil, "/workspace/evil", "hammer", "http://ok.test/twin/"+tag+"/", "http://c2.test/"+planted,
+		_, _ = b.order(background, nil, "/workspace/evil", "hammer", "http://ok.test/twin/"+tag+"/", "http://c2.test/"+planted,
 			"tcp:"+c2Addr.String()+":443", "udp:"+c2Addr.String()+":53", "udp:8.8.8.8:53")
 	}()
-	within(t, 5*time.Second, "benign twin: the traffic flows", func() bool { return world.good.requests("/twin/"+tag) > 3 })
+	within(t, patience, "benign twin: the traffic flows", func() bool { return world.good.requests("/twin/"+tag) > 3 })
 }
 
-// silent checks that no more of a bottle's traffic arrives, over a time in which hundreds would.
+// silent checks that the traffic of a bottle has come to its end: over a time in which hundreds of
+// requests would, none arrives any more. What had left the bottle before its end may still be on its way.
 func silent(t *testing.T, tag string) {
 	t.Helper()
-	time.Sleep(50 * time.Millisecond) // for what had left the bottle before its end and was on its way
-	before := world.good.requests("/twin/" + tag)
-	time.Sleep(300 * time.Millisecond) // the time that is to pass without a request
-	if n := world.good.requests("/twin/" + tag); n != before {
-		t.Errorf("%d requests came after the end", n-before)
+	first, last, quiet := world.good.requests("/twin/"+tag), -1, time.Now()
+	within(t, patience, "nothing of the bottle's traffic arrives any more", func() bool {
+		if n := world.good.requests("/twin/" + tag); n != last {
+			last, quiet = n, time.Now()
+		}
+		return time.Since(quiet) > 300*time.Millisecond
+	})
+	if n := last - first; n > onTheWay {
+		t.Errorf("%d requests came after the end", n)
 	}
 }
+
+// onTheWay is more than the requests of one bottle that can have left it and not arrived: the hammer makes
+// one after the other, and gives each up after a second.
+const onTheWay = 20
 
 // A bottle whose warden or cork is killed in the middle of its traffic is dead at once, and says so.
 func TestB13KilledInTraffic(t *testing.T) {
@@ -67,7 +76,8 @@ func TestB13KilledInTraffic(t *testing.T) {
 			if err := syscall.Kill(victim(b), syscall.SIGKILL); err != nil {
 				t.Fatal(err)
 			}
-			within(t, 2*time.Second, "every process of the bottle is gone", func() bool {
+			// Nobody is left who could be waiting for it to end by itself, which takes longer.
+			within(t, 10*time.Second, "every process of the bottle is gone", func() bool {
 				for _, p := range inside {
 					if p.alive() {
 						return false
@@ -78,7 +88,7 @@ func TestB13KilledInTraffic(t *testing.T) {
 			silent(t, tag)
 			select {
 			case <-b.ended:
-			case <-time.After(10 * time.Second):
+			case <-time.After(patience):
 				t.Fatal("claude-bottle run does not notice")
 			}
 			if b.err == nil {

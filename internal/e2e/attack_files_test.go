@@ -156,8 +156,8 @@ func engineSockets(t *testing.T, b *sealed) {
 		t.Errorf("benign twin: %+v", o)
 	}
 	own := "@own-" + b.id
-	go func() { _, _ = b.order(orderTime, nil, "/workspace/evil", "listen", own, "/tmp/own.sock", "5s") }() // told by what follows
-	within(t, orderTime, "the bottle's own sockets are reached", func() bool {
+	go func() { _, _ = b.order(background, nil, "/workspace/evil", "listen", own, "/tmp/own.sock", "1h") }() // told by what follows
+	within(t, patience, "the bottle's own sockets are reached", func() bool {
 		got := evil[map[string]string](t, b, "unix", own, "/tmp/own.sock")
 		return got["unix "+own] == "connected" && got["unix /tmp/own.sock"] == "connected"
 	})

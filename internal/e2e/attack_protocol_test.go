@@ -124,7 +124,7 @@ func TestB06SSH(t *testing.T) {
 	benign(t, b)
 	for _, addr := range []string{c2Addr.String() + ":22", "140.82.121.4:22", "[" + c2Addr6.String() + "]:22"} {
 		got := evil[talk](t, b, "tcp", addr)
-		if !strings.HasPrefix(got.Data, "claude-bottle: denied: ") || got.MS > 1000 {
+		if !strings.HasPrefix(got.Data, "claude-bottle: denied: ") || got.MS >= sniffing {
 			t.Errorf("ssh to %s: %+v", addr, got)
 		}
 	}

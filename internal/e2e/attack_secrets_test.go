@@ -12,7 +12,6 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/claude-bottle/claude-bottle/internal/audit"
 )
@@ -190,7 +189,7 @@ func TestD08HostileTextInTheAuditLog(t *testing.T) {
 	for _, path := range []string{`/%1b]52;c;ZXZpbA==%07`, `/%e2%80%ae`, "/\"},{\"seq\":1", "/%0a{}"} {
 		b.http(t, "-via", "proxy", "http://c2.test"+path)
 	}
-	within(t, 3*time.Second, "four denials", func() bool {
+	within(t, patience, "four denials", func() bool {
 		n := 0
 		for _, e := range b.events(t) {
 			if e.Host == "c2.test" {

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -63,7 +64,7 @@ func remember(e state.Entry) (all []process) {
 func dead(t testing.TB, all []process) {
 	t.Helper()
 	var left []string
-	for end := time.Now().Add(3 * time.Second); ; time.Sleep(2 * time.Millisecond) {
+	for end := time.Now().Add(patience); ; time.Sleep(2 * time.Millisecond) {
 		left = left[:0]
 		for _, p := range all {
 			if p.alive() {
@@ -105,7 +106,7 @@ func TestKilledWhileAttached(t *testing.T) {
 			h, tag := hammering(t)
 			p := h.sit(t, 120, 30)
 			p.says("claude-bottle start evil --bottle hammer --cwd --yes")
-			within(t, sightTime, "the traffic flows", func() bool { return world.good.requests("/twin/"+tag) > 3 })
+			within(t, patience, "the traffic flows", func() bool { return world.good.requests("/twin/"+tag) > 3 })
 			e := only(t, h)
 			all := remember(e)
 			kill(t, c.victim(p, e), syscall.SIGKILL)
@@ -130,7 +131,7 @@ func adopted(t *testing.T, h *home, tag string) state.Entry {
 		t.Fatalf("the bottle of a command that was killed: %+v", e)
 	}
 	before := world.good.requests("/twin/" + tag)
-	within(t, 5*time.Second, "it works on", func() bool { return world.good.requests("/twin/"+tag) > before })
+	within(t, patience, "it works on", func() bool { return world.good.requests("/twin/"+tag) > before })
 	p := h.sit(t, 120, 30)
 	p.says("claude-bottle attach evil")
 	p.sees("attached to " + e.ID.String())
@@ -189,7 +190,7 @@ func TestKilledInLaunch(t *testing.T) {
 				}
 				pid := cmd.Process.Pid
 				if victim == "warden" {
-					within(t, 5*time.Second, "the warden is known", func() bool { pid = h.newest(); return pid != 0 })
+					within(t, patience, "the warden is known", func() bool { pid = h.newest(); return pid != 0 })
 				}
 				time.Sleep(time.Duration(i) * launchTime() / 8) // the moment is what is tested
 				_ = syscall.Kill(pid, syscall.SIGKILL)          // it may have ended already
@@ -238,11 +239,11 @@ func (h *home) newest() int {
 }
 
 // settled waits until no bottle is being made any more. What a command left half-made counts as
-// that for seconds, which are made to have passed.
+// that for seconds, which are made to have passed once no process is left that could go on with it.
 func (h *home) settled(t *testing.T) {
 	t.Helper()
 	since := time.Now()
-	within(t, 5*time.Second, "every launch has ended", func() bool {
+	within(t, patience, "every launch has ended", func() bool {
 		list := entries(t, h)
 		half, _ := filepath.Glob(h.path("state/.*")) // the pattern is good
 		for _, e := range list {
@@ -250,7 +251,7 @@ func (h *home) settled(t *testing.T) {
 				half = append(half, h.path("state/"+e.ID.String()+"/"+state.MetadataFile))
 			}
 		}
-		if time.Since(since) > time.Second {
+		if time.Since(since) > time.Second && !h.making(list) {
 			for _, path := range half {
 				_ = os.Chtimes(path, since.Add(-time.Hour), since.Add(-time.Hour)) // gone meanwhile is as good
 			}
@@ -259,12 +260,30 @@ func (h *home) settled(t *testing.T) {
 	})
 }
 
+// making reports whether there is a process of the home's operator that may become the warden of a bottle
+// and is none yet.
+func (h *home) making(list []state.Entry) bool {
+	for _, pid := range pids() {
+		env, err := os.ReadFile("/proc/" + itoa(pid) + "/environ")
+		if err != nil || !strings.Contains(string(env), "HOME="+h.path("user")+"\x00") {
+			continue // another's, or gone
+		}
+		line, _ := os.ReadFile("/proc/" + itoa(pid) + "/cmdline") // gone meanwhile says nothing
+		words := strings.Split(string(line), "\x00")
+		known := slices.ContainsFunc(list, func(e state.Entry) bool { return e.Alive && e.WardenPID == pid })
+		if len(words) > 1 && words[1] == "warden" && !known {
+			return true
+		}
+	}
+	return false
+}
+
 // A warden that is told to end, ends its bottle as a stop does.
 func TestWardenIsTerminated(t *testing.T) {
 	t.Parallel()
 	h := shellHome(t)
 	cmd, out := h.background(t, "run", "sh", "--prompt", "trap 'echo bye; exit 9' TERM; echo ready; while :; do sleep 0.05; done")
-	within(t, 10*time.Second, "the agent runs", func() bool { return strings.Contains(out.String(), "ready") })
+	within(t, patience, "the agent runs", func() bool { return strings.Contains(out.String(), "ready") })
 	e := only(t, h)
 	all := remember(e)
 	kill(t, e.WardenPID, syscall.SIGTERM)
@@ -307,11 +326,11 @@ func TestInterrupted(t *testing.T) {
 			t.Parallel()
 			h := shellHome(t)
 			cmd, out := h.background(t, "run", "sh", "--prompt", c.script)
-			within(t, 10*time.Second, "the agent runs", func() bool { return strings.Contains(out.String(), "ready") })
+			within(t, patience, "the agent runs", func() bool { return strings.Contains(out.String(), "ready") })
 			all := remember(only(t, h))
 			for i := range c.times {
 				kill(t, cmd.Process.Pid, syscall.SIGINT)
-				within(t, 5*time.Second, "it takes notice", func() bool {
+				within(t, patience, "it takes notice", func() bool {
 					return strings.Contains(out.String(), []string{"interrupted the agent", "stopping the bottle"}[i])
 				})
 			}
@@ -331,7 +350,7 @@ func TestInterrupted(t *testing.T) {
 		for range 5 {
 			cmd, out := h.background(t, "run", "sh", "--prompt", "sleep 1000")
 			var all []process
-			within(t, 5*time.Second, "the launch has begun", func() bool {
+			within(t, patience, "the launch has begun", func() bool {
 				if pid := h.newest(); pid != 0 {
 					all = family(pid)
 				}

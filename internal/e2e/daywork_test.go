@@ -252,16 +252,6 @@ func harmless(t *testing.T, h *home, id string) {
 // metered checks that "usage" says what the model's API reported.
 func metered(t *testing.T, g *genius, id string) {
 	t.Helper()
-	answers := map[string]int64{} // by model
-	for _, r := range g.api.Seen() {
-		if r.Method != http.MethodPost || r.Path != "/v1/messages" {
-			continue
-		}
-		// The model stands at the beginning, whatever is cut off.
-		if m := modelName.FindSubmatch(r.Body); m != nil {
-			answers[string(m[1])]++
-		}
-	}
 	type usageRow struct {
 		Bottle string `json:"bottle"`
 		usage.Row
@@ -274,10 +264,22 @@ func metered(t *testing.T, g *genius, id string) {
 	if err := json.Unmarshal([]byte(r.out), &report); err != nil || r.code != 0 {
 		t.Fatalf("usage: %v: %v", err, r)
 	}
+	var reported int64
+	for _, row := range report.Rows {
+		if row.Model != "" { // others are other hosts'
+			reported += row.Requests
+		}
+	}
+	var (
+		answers map[string]int64
+		all     int64
+	)
+	within(t, patience, "the model's API has written down what it answered, which it does at the end of each answer", func() bool {
+		answers, all = g.answers()
+		return all >= reported
+	})
 	table := g.home.run(t, "usage", id)
-	var all int64
 	for model, n := range answers {
-		all += n
 		i := slices.IndexFunc(report.Rows, func(row usageRow) bool { return row.Model == model })
 		// What the stand-in reports of every answer.
 		if i < 0 || report.Rows[i].Bottle != id || report.Rows[i].Requests != n || report.Rows[i].Tokens.Input != 12*n || report.Rows[i].Tokens.Output != 8*n {
@@ -293,6 +295,22 @@ func metered(t *testing.T, g *genius, id string) {
 	if table.code != 0 || !strings.Contains(table.out, id) || !strings.Contains(table.out, "$") {
 		t.Errorf("usage: %v", table)
 	}
+}
+
+// answers is how often each model answered so far, and all of them together.
+func (g *genius) answers() (of map[string]int64, all int64) {
+	of = map[string]int64{}
+	for _, r := range g.api.Seen() {
+		if r.Method != http.MethodPost || r.Path != "/v1/messages" {
+			continue
+		}
+		// The model stands at the beginning, whatever is cut off.
+		if m := modelName.FindSubmatch(r.Body); m != nil {
+			of[string(m[1])]++
+			all++
+		}
+	}
+	return of, all
 }
 
 var modelName = regexp.MustCompile(`"model":"([^"]+)"`)

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -53,13 +54,19 @@ func TestBuiltOnce(t *testing.T) {
 	t.Parallel()
 	onlyWithin(t)
 	h := shellHome(t)
-	h.dockerfile(t, "RUN cat /proc/sys/kernel/random/uuid >/made && sleep 0.5")
+	const step = "86395"
+	h.dockerfile(t, "RUN cat /proc/sys/kernel/random/uuid >/made; sleep "+step+" || true")
 	const launches = 2
 	results := make([]result, launches)
 	var all sync.WaitGroup
 	for i := range results {
 		all.Go(func() { results[i] = h.sh(t, "cat /made; exit 7", "--quiet") }) // what failed is kept
 	}
+	// The build ends when the other launch has come to it.
+	within(t, patience, "one waits for the other", func() bool {
+		return strings.Contains(h.launchLog(), "waiting for another launch that is building")
+	})
+	within(t, patience, "the step of the build is found", func() bool { return endCommand("sleep", step) })
 	all.Wait()
 	for _, r := range results {
 		if r.code != 7 || len(strings.TrimSpace(r.out)) != 36 || r.out != results[0].out {
@@ -73,6 +80,17 @@ func TestBuiltOnce(t *testing.T) {
 	if r := h.sh(t, "cat /made", "--quiet"); r.out != results[0].out {
 		t.Errorf("built again: %v", r)
 	}
+}
+
+// endCommand kills the process with these words for a command line, and reports whether there was one.
+func endCommand(words ...string) bool {
+	for _, pid := range pids() {
+		line, _ := os.ReadFile("/proc/" + itoa(pid) + "/cmdline") // gone meanwhile is another one's
+		if string(line) == strings.Join(words, "\x00")+"\x00" {
+			return syscall.Kill(pid, syscall.SIGKILL) == nil
+		}
+	}
+	return false
 }
 
 // mortal is an engine that tests kill, and a home whose bottles are in it.
@@ -137,7 +155,7 @@ func failed(t *testing.T, h *home, c *attempt, word string) {
 	t.Helper()
 	select {
 	case <-c.done:
-	case <-time.After(20 * time.Second):
+	case <-time.After(callTime): // an engine that doesn't answer is given up after ten seconds
 		t.Fatalf("the command hangs:\n%s", c.said.String())
 	}
 	text := c.said.String()
@@ -147,7 +165,7 @@ func failed(t *testing.T, h *home, c *attempt, word string) {
 	if !strings.Contains(text, word) {
 		t.Errorf("it does not say %q: %s", word, text)
 	}
-	within(t, 5*time.Second, "its warden has ended", func() bool { return !only(t, h).Alive })
+	within(t, patience, "its warden has ended", func() bool { return !only(t, h).Alive })
 	e := only(t, h)
 	if e.State.String() != "failed" || e.Reason == "" {
 		t.Errorf("list: %+v", e)
@@ -170,7 +188,7 @@ func TestEngineKilled(t *testing.T) {
 		h := home(t)
 		h.dockerfile(t, "RUN echo now it sleeps; sleep 86397")
 		c := h.attempt(t, "run", "sh", "--prompt", "true")
-		within(t, 20*time.Second, "it builds", func() bool { return strings.Contains(h.launchLog(), "now it sleeps\n") })
+		within(t, patience, "it builds", func() bool { return strings.Contains(h.launchLog(), "now it sleeps\n") })
 		m.kill()
 		failed(t, h, c, "the engine went away")
 		if text := c.said.String(); !strings.Contains(text, "hint:  see that the engine runs") {
@@ -183,7 +201,7 @@ func TestEngineKilled(t *testing.T) {
 		h.manifest(t, "bottles/sh.md", "agent_provider: {template: shell}\nruntime: "+holding)
 		release := m.hold(t)
 		c := h.attempt(t, "run", "sh", "--prompt", "true")
-		within(t, 20*time.Second, "there is a container, and it is being started", func() bool {
+		within(t, patience, "there is a container, and it is being started", func() bool {
 			_, err := os.Stat(m.dir + "/held")
 			return err == nil
 		})
@@ -207,14 +225,14 @@ func TestEngineKilled(t *testing.T) {
 			}
 			working := h.attempt(t, "run", "evil", "--bottle", "hammer", "--cwd", "--prompt", "x")
 			flows := func() bool { return world.good.requests("/twin/"+tag) > 3 }
-			within(t, sightTime, "the traffic flows", flows)
+			within(t, patience, "the traffic flows", flows)
 			e := only(t, h)
 			remember(e)
 			m.kill()
 			if wire == "socket" {
 				// The engine has no part in a bottle that runs: it works on, until the operator ends it.
 				before := world.good.requests("/twin/" + tag)
-				within(t, 5*time.Second, "it works on", func() bool { return world.good.requests("/twin/"+tag) > before })
+				within(t, patience, "it works on", func() bool { return world.good.requests("/twin/"+tag) > before })
 				if e := only(t, h); !e.Alive || e.State.String() != "running" {
 					t.Errorf("list: %+v", e)
 				}

@@ -178,15 +178,19 @@ func (b *sealed) close() error {
 	select {
 	case <-b.ended:
 		return nil
-	case <-time.After(20 * time.Second):
+	case <-time.After(callTime):
 		_ = b.cmd.Process.Kill()
 		<-b.ended
 		return fmt.Errorf("bottle %s did not end with its agent's input\n%s", b.id, b.errs.String())
 	}
 }
 
-// orderTime bounds an order where nothing else is said.
-const orderTime = 15 * time.Second
+// orderTime bounds an order where nothing else is said; on a kernel of its own the longest takes ten
+// seconds at rest.
+const orderTime = time.Minute
+
+// background bounds an order that serves a test until its bottle ends, and with it the order.
+const background = 5 * time.Minute
 
 // do runs a command in the bottle.
 func (b *sealed) do(t testing.TB, argv ...string) outcome {
@@ -245,11 +249,16 @@ func evil[T any](t testing.TB, b *sealed, args ...string) (v T) {
 	return v
 }
 
+// sniffing is how many milliseconds the engine waits for the first words of a program that connects. What
+// it decided without them, it decided sooner on any machine, and with them never.
+const sniffing = 3000
+
 // The results of deeds, as evil prints them.
 type (
 	answer struct {
 		Status, Connect, Socks                          int
 		Reason, Proto, Marker, Header, Body, URL, Error string
+		MS                                              int64
 	}
 	talk struct {
 		Connected   bool
@@ -326,7 +335,7 @@ func (b *sealed) events(t testing.TB) (all []audit.Event) {
 // audited waits for the denial that is to stand in the audit log and checks its words.
 func (b *sealed) audited(t testing.TB, what, why string, match func(audit.Event) bool) audit.Event {
 	t.Helper()
-	for end := time.Now().Add(3 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(patience); ; time.Sleep(5 * time.Millisecond) {
 		all := b.events(t)
 		i := slices.IndexFunc(all, func(e audit.Event) bool { return e.Verdict == "deny" && strings.Contains(e.Why, why) && match(e) })
 		if i >= 0 {

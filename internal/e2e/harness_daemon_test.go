@@ -146,7 +146,7 @@ func (d *daemon) answers() error {
 		return err
 	}
 	defer api.Close()
-	for range 300 {
+	for end := time.Now().Add(callTime); time.Now().Before(end); {
 		if _, err = api.Ping(context.Background(), client.PingOptions{}); err == nil {
 			return nil
 		}
@@ -202,7 +202,7 @@ func (d *daemon) sweep() error {
 		}
 	}
 	var err error
-	for end := time.Now().Add(5 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
 		if err = d.removeGroups(); err == nil {
 			break
 		}
@@ -239,7 +239,7 @@ func (d *daemon) stop() (err error) {
 		_ = d.cmd.Process.Signal(syscall.SIGTERM) // it may have ended
 		select {
 		case <-d.done:
-		case <-time.After(20 * time.Second):
+		case <-time.After(callTime):
 			err = fmt.Errorf("the engine had to be killed: %s", d.said())
 			d.kill()
 		}

@@ -124,7 +124,7 @@ func (e *engineInUse) close() (err error) {
 	if e == nil {
 		return nil
 	}
-	for end := time.Now().Add(10 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+	for end := time.Now().Add(patience); ; time.Sleep(50 * time.Millisecond) {
 		var now map[string]bool
 		now, err = e.labelled()
 		for what := range now {

@@ -104,7 +104,7 @@ func lookAround() (s surroundings, err error) {
 
 // compare looks for what is left, giving what is about to go a moment.
 func (s surroundings) compare() (err error) {
-	for end := time.Now().Add(5 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
 		if err = errors.Join(s.folders(), leftProcesses(), leftGroups(), leftListeners(), leftUsers()); err == nil || time.Now().After(end) {
 			return err
 		}

@@ -56,6 +56,8 @@ func addresses(name string) (addrs []netip.Addr, known bool) {
 type sites struct {
 	issuer tls.Certificate
 
+	serving sync.RWMutex // held while a test's handler is at work
+
 	mu       sync.Mutex
 	handlers map[string]http.Handler
 	seen     []arrival
@@ -78,6 +80,8 @@ func (s *sites) serve(t testing.TB, host string, h http.Handler) {
 	}
 	s.handlers[host] = h
 	t.Cleanup(func() {
+		s.serving.Lock() // other tests ask the same hosts
+		defer s.serving.Unlock()
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		delete(s.handlers, host)
@@ -97,6 +101,8 @@ func (s *sites) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		return // so did the client
 	}
+	s.serving.RLock()
+	defer s.serving.RUnlock()
 	s.mu.Lock()
 	h := s.handlers[r.Host]
 	s.mu.Unlock()

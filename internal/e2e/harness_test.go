@@ -235,7 +235,11 @@ func (r result) String() string {
 }
 
 // callTime bounds a command of ours; nothing here takes a tenth of it.
-const callTime = 60 * time.Second
+const callTime = 2 * time.Minute
+
+// patience ends a wait that has become hopeless. What goes well takes a fraction of it on the busiest
+// machine, and how long it took is never what is tested.
+const patience = 30 * time.Second
 
 // run runs claude-bottle to its end.
 func (h *home) run(t testing.TB, args ...string) result {
@@ -300,7 +304,7 @@ func copyFile(from, to string) error {
 	return errors.Join(err, out.Close())
 }
 
-// within waits until a condition holds, for a few seconds at most.
+// within waits until a condition holds, for so long at most.
 func within(t testing.TB, d time.Duration, what string, holds func() bool) {
 	t.Helper()
 	for end := time.Now().Add(d); !holds(); time.Sleep(2 * time.Millisecond) {

@@ -151,7 +151,7 @@ func ownFiles(tmp string) error {
 		return fmt.Errorf("own /tmp: %w", err)
 	}
 	const conf = "/tmp/resolv.conf"
-	if err := os.WriteFile(conf, []byte("nameserver 127.0.0.1\noptions timeout:1 attempts:1\n"), 0o644); err != nil {
+	if err := os.WriteFile(conf, []byte("nameserver 127.0.0.1\noptions timeout:10 attempts:2\n"), 0o644); err != nil {
 		return err
 	}
 	err := unix.Mount(conf, "/etc/resolv.conf", "", unix.MS_BIND, "")

@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/claude-bottle/claude-bottle/internal/audit"
 )
@@ -111,7 +110,7 @@ egress:
 // allowed waits for the audit log to tell of something that was let through.
 func (b *sealed) allowed(t testing.TB, what string, match func(audit.Event) bool) {
 	t.Helper()
-	within(t, 3*time.Second, "the audit log tells of "+what, func() bool {
+	within(t, patience, "the audit log tells of "+what, func() bool {
 		return slices.ContainsFunc(b.events(t), func(e audit.Event) bool { return e.Verdict == "allow" && match(e) })
 	})
 }

@@ -18,7 +18,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/claude-bottle/claude-bottle/internal/audit"
 	"github.com/claude-bottle/claude-bottle/internal/plan"
@@ -99,7 +98,7 @@ func TestRunCarriesBytes(t *testing.T) {
 	if b, err := pipe.Output(); err != nil || string(b) != "y\ny\n" {
 		t.Errorf("%q, %v", b, err)
 	}
-	within(t, 10*time.Second, "the bottle has ended with its reader", func() bool {
+	within(t, patience, "the bottle has ended with its reader", func() bool {
 		return !slices.ContainsFunc(entries(t, h), func(e state.Entry) bool { return e.Alive })
 	})
 }
@@ -127,7 +126,6 @@ func TestCwd(t *testing.T) {
 		syscall.Mkfifo(filepath.Join(work, "fifo"), 0o644)); err != nil {
 		t.Fatal(err)
 	}
-	before := time.Now()
 	r := h.sh(t, `set -e
 ./run.sh; sha256sum <large.bin; readlink link abs dangling; cat link/file .hidden; stat -c %a run.sh .hidden read-only; ls -d empty ümläut name*
 test ! -e fifo; test -O large.bin
@@ -135,9 +133,6 @@ echo changed >deep/er/file; rm .hidden; mkdir made; echo new >made/file; ln -s m
 	want := fmt.Sprintf("it runs\n%x  -\ndeep/er\n/etc/hostname\nnowhere\ndeeph755\n600\n444\nempty\n", sha256.Sum256(large))
 	if r.code != 0 || !strings.HasPrefix(r.out, want) || !strings.Contains(r.out, "ümläut") || !strings.Contains(r.out, "newline") {
 		t.Fatalf("want %s\ngot %v", want, r)
-	}
-	if took := time.Since(before); took > 20*time.Second {
-		t.Errorf("it took %v", took)
 	}
 	if b, err := os.ReadFile(filepath.Join(work, "deep/er/file")); err != nil || string(b) != "deep" {
 		t.Errorf("the operator's own file is %q, %v", b, err)
@@ -187,7 +182,7 @@ func cleanUp(t testing.TB, h *home) {
 // empty waits until nothing is kept of any bottle; a warden clears up after its last word.
 func (h *home) empty(t testing.TB) {
 	t.Helper()
-	within(t, 5*time.Second, "nothing is kept", func() bool {
+	within(t, patience, "nothing is kept", func() bool {
 		left, err := os.ReadDir(h.path("state"))
 		return err == nil && len(left) == 0
 	})
@@ -351,7 +346,7 @@ func TestLogs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	within(t, 10*time.Second, "its first word is logged", func() bool {
+	within(t, patience, "its first word is logged", func() bool {
 		r := h.call(t.Context(), "", "logs", "chatty")
 		return r.code == 0 && r.out == "first\n"
 	})

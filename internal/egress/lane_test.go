@@ -14,8 +14,8 @@ import (
 )
 
 // scripted is an upstream that answers each request on a connection with what reply says, given the
-// connection's number and the request's on it: parts with | between them, and $ for the end of the
-// connection.
+// connection's number and the request's on it: parts with | between them, which come together, each in
+// a TLS record of its own, and $ for the end of the connection.
 func (w *world) scripted(secure bool, reply func(conn, request int) string) *atomic.Int64 {
 	w.t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -33,6 +33,8 @@ func (w *world) scripted(secure bool, reply func(conn, request int) string) *ato
 			n := int(conns.Add(1))
 			go func() {
 				defer c.Close()
+				socket := &corked{Conn: c}
+				c = socket
 				if secure {
 					c = tls.Server(c, &tls.Config{GetCertificate: func(h *tls.ClientHelloInfo) (*tls.Certificate, error) { return w.pki.Leaf(h.ServerName) }})
 				}
@@ -46,10 +48,14 @@ func (w *world) scripted(secure bool, reply func(conn, request int) string) *ato
 						return
 					}
 					answer, last := strings.CutSuffix(reply(n, i), "$")
-					// Separate writes are separate TLS records.
+					// Separate writes are separate TLS records. Had the socket them one by one, the next
+					// request could be there in between.
+					socket.hold = true
 					for part := range strings.SplitSeq(answer, "|") {
 						_, _ = io.WriteString(c, part)
 					}
+					socket.hold = false
+					_, _ = socket.Write(nil)
 					if last {
 						return
 					}
@@ -126,6 +132,35 @@ func TestConnectionsUpstreamAreKeptAndReplaced(t *testing.T) {
 					t.Errorf("%s, %s, TLS %v: %d connections", name, method, secure, n)
 				}
 			}
+		}
+	}
+}
+
+// What came on a connection while nobody asked is not the next one's answer.
+func TestAnswersThatCameAfterTheLastAreNobodys(t *testing.T) {
+	t.Parallel()
+	for _, secure := range []bool{false, true} {
+		w := newWorld(t, standard(t))
+		var conns atomic.Int64
+		speak, spoke := make(chan struct{}), make(chan struct{})
+		w.server(secure, func(_ int, c net.Conn, r *bufio.Reader) {
+			conns.Add(1)
+			for answerOne(c, r, okAnswer) {
+				<-speak
+				_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil")
+				spoke <- struct{}{}
+			}
+		})
+		ask := w.asker(secure)
+		for i, method := range []string{"GET", "POST", "GET", "POST"} {
+			if res, body := ask(method); res.StatusCode != 200 || body != "ok" {
+				t.Errorf("TLS %v, request %d: %d %q", secure, i, res.StatusCode, body)
+			}
+			speak <- struct{}{}
+			<-spoke
+		}
+		if n := conns.Load(); n != 4 {
+			t.Errorf("TLS %v: %d connections", secure, n)
 		}
 	}
 }

@@ -53,7 +53,7 @@ type corked struct {
 }
 
 func (c *corked) Write(p []byte) (int, error) {
-	if c.kept = append(c.kept, p...); c.hold {
+	if c.kept = append(c.kept, p...); c.hold || len(c.kept) == 0 {
 		return len(p), nil
 	}
 	_, err := c.Conn.Write(c.kept)

@@ -284,10 +284,11 @@ func TestUninspectedConnectionsEndWhenNobodySpeaks(t *testing.T) {
 			}
 		}
 	}
-	w := uninspected(t) // its clean-up fails the test when Serve hangs
+	w := uninspected(t)
 	for _, c := range w.opened("db.test", 5432) {
 		_, _ = c.Read(make([]byte, 1))
 	}
+	w.end()
 }
 
 func TestAnUninspectedUpstreamThatFailsIsRecorded(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -65,7 +66,7 @@ var stops []func() error
 
 // leftovers gives what is ending a moment to do so, and names the processes that do not.
 func leftovers() string {
-	for range 100 {
+	for range 600 {
 		pid, err := unix.Wait4(-1, nil, unix.WNOHANG, nil)
 		if errors.Is(err, unix.ECHILD) {
 			return ""
@@ -182,7 +183,7 @@ func serve(dir string, cmd *exec.Cmd) (*server, error) {
 // ready waits until f succeeds.
 func (s *server) ready(f func() error) error {
 	var err error
-	for range 300 {
+	for range 900 {
 		if err = f(); err == nil {
 			return nil
 		}
@@ -206,7 +207,7 @@ func (s *server) stop() error {
 	var err error
 	select {
 	case <-s.done:
-	case <-time.After(20 * time.Second):
+	case <-time.After(time.Minute):
 		err = fmt.Errorf("%s had to be killed: %s", s.cmd.Path, s.said())
 		_ = s.cmd.Process.Kill()
 		<-s.done
@@ -221,13 +222,27 @@ func (s *server) stop() error {
 	return errors.Join(err, os.RemoveAll(s.dir))
 }
 
-// freePort is a TCP port on the loopback that nobody has for now.
+// ports are those that freePort has not given yet. They are below the ones that the kernel hands out
+// (ip(7), ip_local_port_range), of which any could be anybody's by the time it is used.
+var ports = struct {
+	sync.Mutex
+	next int
+}{next: 10_000 + rand.IntN(20_000)}
+
+// freePort is a TCP port on the loopback that nobody has.
 func freePort() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
+	ports.Lock()
+	defer ports.Unlock()
+	var err error
+	for range 100 {
+		ports.next++
+		port := strconv.Itoa(ports.next)
+		var l net.Listener
+		if l, err = net.Listen("tcp", "127.0.0.1:"+port); err == nil {
+			return port, l.Close()
+		}
 	}
-	return strconv.Itoa(l.Addr().(*net.TCPAddr).Port), l.Close()
+	return "", err
 }
 
 // daemon is a real Docker Engine, reached by its socket and by TCP with client certificates.

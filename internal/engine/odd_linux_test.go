@@ -88,7 +88,7 @@ func TestEngineThatHangs(t *testing.T) {
 		began := time.Now()
 		_, err := connect(t.Context(), w, 200*time.Millisecond)
 		refused(t, err, NoAnswer, "no answer within 200ms", "docker version")
-		if took := time.Since(began); took > 5*time.Second {
+		if took := time.Since(began); took > 30*time.Second {
 			t.Errorf("took %v", took)
 		}
 	}

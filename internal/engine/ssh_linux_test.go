@@ -148,7 +148,7 @@ func TestSSH(t *testing.T) {
 	if len(pids) == 0 {
 		t.Error("no ssh process")
 	}
-	for range 2 { // the first may have been under way to the dead one
+	for range len(pids) + 1 { // one each may have been under way to the dead ones
 		if _, err = e.API().ContainerList(t.Context(), listAll); err == nil {
 			break
 		}
@@ -200,7 +200,7 @@ func TestSSHThatFails(t *testing.T) {
 			t.Errorf("%s: %q", host, err)
 		}
 	}
-	if took := time.Since(began); took > 20*time.Second {
+	if took := time.Since(began); took > time.Minute {
 		t.Errorf("took %v", took)
 	}
 }
@@ -218,7 +218,7 @@ func TestSSHThatHangs(t *testing.T) {
 	defer cancel()
 	began := time.Now()
 	_, err = Connect(ctx, Where{Host: fmt.Sprintf("ssh://engine:%d", l.Addr().(*net.TCPAddr).Port)})
-	if !errors.Is(err, context.DeadlineExceeded) || time.Since(began) > 5*time.Second {
+	if !errors.Is(err, context.DeadlineExceeded) || time.Since(began) > 30*time.Second {
 		t.Errorf("%v after %v", err, time.Since(began))
 	}
 }

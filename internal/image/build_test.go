@@ -20,17 +20,18 @@ func TestACancelledBuildLeavesNothing(t *testing.T) {
 		ctx, cancel := context.WithCancelCause(t.Context())
 		defer cancel(nil)
 		stopped := errors.New("the operator pressed Ctrl-C")
+		var began time.Time
 		w.onLine = func(line string) {
 			if line == "at work" {
+				began = time.Now()
 				cancel(stopped)
 			}
 		}
-		began := time.Now()
 		_, err := w.ensure(ctx, s)
 		if !errors.Is(err, stopped) {
 			t.Fatalf("got %v, want the cause", err)
 		}
-		if took := time.Since(began); took > 10*time.Second {
+		if took := time.Since(began); took > 15*time.Second {
 			t.Errorf("took %v", took)
 		}
 		w.nothingTagged(t)
@@ -42,14 +43,14 @@ func TestAFailingStepIsShownWithItsOutput(t *testing.T) {
 	t.Parallel()
 	overEngines(t, func(t *testing.T, e image.Engine) {
 		w := newWorld(t, e)
-		s := w.dockerfile("RUN echo first > /first", `RUN for i in $(seq 40); do echo "line $i of it"; done; sleep 0.3; printf 'bad\033[2Jthing\n' >&2; exit 7`)
+		s := w.dockerfile("RUN echo first > /first", `RUN { for i in $(seq 40); do echo "line $i of it"; done; printf 'bad\033[2Jthing\n'; } >&2; exit 7`)
 		_, err := w.ensure(t.Context(), s)
 		failed, ok := errors.AsType[*image.Error](err)
 		if !ok {
 			t.Fatalf("got %v, want an *image.Error", err)
 		}
 		text := err.Error()
-		for _, want := range []string{s.Ref, s.Dockerfile, "RUN for i in", "7", "line 40 of it", `bad\x1b[2Jthing`} {
+		for _, want := range []string{s.Ref, s.Dockerfile, "RUN { for i in", "7", "line 40 of it", `bad\x1b[2Jthing`} {
 			if !strings.Contains(text, want) {
 				t.Errorf("%q is missing in:\n%s", want, text)
 			}

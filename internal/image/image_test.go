@@ -53,8 +53,8 @@ func TestASecondLaunchBuildsNothingAndAChangeBuildsAgain(t *testing.T) {
 
 		time.Sleep(1100 * time.Millisecond) // until the files are old enough for their stamps to count
 		w.must(s)                           // reads them once more
-		best := time.Hour
-		for range 5 {
+		best := time.Hour                   // of many: how long the others take is up to what else this machine does
+		for end := time.Now().Add(30 * time.Second); best > 100*time.Millisecond && time.Now().Before(end); {
 			began := time.Now()
 			again := w.must(s)
 			best = min(best, time.Since(began))

@@ -197,7 +197,7 @@ func TestCancelledWhilePulling(t *testing.T) {
 	if _, err = image.Serve(ctx, c, nil, image.ServeOptions{Dir: scratch, Arch: runtime.GOARCH}); !errors.Is(err, stop) {
 		t.Errorf("got %v", err)
 	}
-	if took := time.Since(began); took > 5*time.Second {
+	if took := time.Since(began); took > 30*time.Second {
 		t.Errorf("it took %v", took)
 	}
 	nothingIn(t, scratch)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"syscall"
 	"testing"
 	"time"
 
@@ -68,23 +69,35 @@ func prepare(t testing.TB, dir string) {
 	}
 }
 
-// TestPrepareIsQuick holds prepare to 20 ms for 50 agents and 50 bottles. One run in time is
-// enough: what else the machine does meanwhile is not prepare's.
+// TestPrepareIsQuick holds prepare to 20 ms for 50 agents and 50 bottles: of the processors' time,
+// since what else the machine does meanwhile is not prepare's. That it waits for nothing shows in the
+// time on the wall, which a busy machine stretches. One run in time is enough.
 func TestPrepareIsQuick(t *testing.T) {
 	dir := manyManifests(t)
 	budget := 20 * time.Millisecond
 	if raceEnabled {
 		budget *= 10
 	}
-	best := time.Hour
+	best, wall := time.Hour, time.Hour
 	for range 50 {
-		start := time.Now()
+		start, used := time.Now(), processorTime(t)
 		prepare(t, dir)
-		if best = min(best, time.Since(start)); best <= budget {
+		best, wall = min(best, processorTime(t)-used), min(wall, time.Since(start))
+		if best <= budget && wall <= 10*budget {
 			return
 		}
 	}
-	t.Errorf("prepare took %v at best, the budget is %v", best, budget)
+	t.Errorf("prepare took %v of the processors and %v in all at best, the budget is %v", best, wall, budget)
+}
+
+// processorTime is what this process has used, its garbage collector included.
+func processorTime(t testing.TB) time.Duration {
+	t.Helper()
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		t.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
 func BenchmarkPrepare(b *testing.B) {

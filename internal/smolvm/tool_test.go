@@ -7,11 +7,16 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 )
 
 func program(t *testing.T, path, text string) string {
 	t.Helper()
+	// What another test forks meanwhile would have it open for writing until it is another program, and nobody
+	// could run it (golang/go#22315).
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
 	if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, []byte("#!/bin/sh\n"+text), 0o755)); err != nil {
 		t.Fatal(err)
 	}

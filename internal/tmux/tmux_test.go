@@ -69,7 +69,7 @@ func TestShowRunsOneCommandAfterTheOther(t *testing.T) {
 		if err := p.Show(t.Context(), name, "/bin/sh", "-c", `printf %s "$1" > "$2"; sleep 1000`, "sh", "it's $(touch "+dir+"/owned); `id`", out); err != nil {
 			t.Fatal(err)
 		}
-		for end := time.Now().Add(10 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		for end := time.Now().Add(30 * time.Second); ; time.Sleep(20 * time.Millisecond) {
 			if text, err := os.ReadFile(out); err == nil && string(text) == "it's $(touch "+dir+"/owned); `id`" {
 				break
 			} else if time.Now().After(end) {

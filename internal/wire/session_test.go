@@ -145,16 +145,38 @@ func TestHundredStreamsAtOnce(t *testing.T) {
 	wg.Wait()
 }
 
+// arrived waits until n bytes are there to be read from st.
+func arrived(t *testing.T, st *Stream, n int) {
+	t.Helper()
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	st.readEnd.set(time.Now().Add(30*time.Second), &st.mu, st.readable.Broadcast)
+	for st.in.n < n && !st.readEnd.passed.Load() {
+		st.readable.Wait()
+	}
+	if st.readEnd.set(time.Time{}, &st.mu, nil); st.in.n < n {
+		t.Fatalf("%d bytes arrived, not %d", st.in.n, n)
+	}
+}
+
 func TestSlowReaderHoldsBackItsOwnStreamOnly(t *testing.T) {
 	t.Parallel()
 	warden, cork := pair(t)
 	cork.Handle("echo", echo)
 	slow := open(t, warden, "slow", nil)
 	stuck := accept(t, cork)
-	_ = slow.SetWriteDeadline(time.Now().Add(50 * time.Millisecond))
-	n, err := slow.Write(make([]byte, 10*fullWindow))
-	if !errors.Is(err, os.ErrDeadlineExceeded) || n != firstWindow {
-		t.Fatalf("wrote %d to a stream nobody reads, %v", n, err)
+	wrote := make(chan int, 1)
+	go func() {
+		n, err := slow.Write(make([]byte, 10*fullWindow))
+		if !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("a stream nobody reads: %v", err)
+		}
+		wrote <- n
+	}()
+	arrived(t, stuck, firstWindow)
+	_ = slow.SetWriteDeadline(time.Now())
+	if n := <-wrote; n != firstWindow {
+		t.Fatalf("wrote %d to a stream nobody reads", n)
 	}
 	st := open(t, warden, "echo", nil)
 	go func() {

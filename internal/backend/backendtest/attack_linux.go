@@ -49,11 +49,23 @@ func tell(name string, err error) {
 
 const dialPatience = 10 * time.Second
 
+// atOnce is the longest that a refusal may take. Nothing is started meanwhile, so it is plenty.
+const atOnce = 5 * time.Second
+
+// refused prints why an attempt that began then was refused; that it was so only late is another reason.
+func refused(name string, began time.Time, err error) {
+	if took := time.Since(began); took > atOnce {
+		err = fmt.Errorf("after %v: %v", took, err) // and no error number
+	}
+	tell(name, err)
+}
+
 func tryTCP(addrs []string) error {
 	for _, a := range addrs {
+		began := time.Now()
 		c, err := net.DialTimeout("tcp", a, dialPatience)
 		if err != nil {
-			tell(a, err)
+			refused(a, began, err)
 			continue
 		}
 		_ = c.SetDeadline(time.Now().Add(dialPatience)) // a fresh connection takes one
@@ -69,20 +81,21 @@ func tryTCP(addrs []string) error {
 
 func tryUDP(addrs []string) error {
 	for _, a := range addrs {
+		began := time.Now()
 		c, err := net.Dial("udp", a)
 		if err != nil {
-			tell(a, err)
+			refused(a, began, err)
 			continue
 		}
 		_ = c.SetDeadline(time.Now().Add(dialPatience)) // as above
 		if _, err := io.WriteString(c, "hello"); err != nil {
-			tell(a, err)
+			refused(a, began, err)
 			continue
 		}
 		buf := make([]byte, 512)
 		n, err := c.Read(buf)
 		if err != nil {
-			tell(a, err)
+			refused(a, began, err)
 			continue
 		}
 		fmt.Printf("%s\t%s\n", a, buf[:n])

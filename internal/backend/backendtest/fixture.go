@@ -155,6 +155,19 @@ func (f *fixture) run(argv ...string) result { return f.runWith(wire.Command{Arg
 
 func (f *fixture) runWith(c wire.Command) result {
 	f.t.Helper()
+	r, err := f.execute(c)
+	if err != nil {
+		f.t.Fatalf("exec %q: %v\n%s%s%s", c.Argv, err, r.out, r.err, f.whyEnded())
+	}
+	return r
+}
+
+// try runs a shell script that the bottle may end of. The error is of a script that did not come to its end.
+func (f *fixture) try(script string) (result, error) {
+	return f.execute(wire.Command{Argv: []string{"/bin/sh", "-ec", script}})
+}
+
+func (f *fixture) execute(c wire.Command) (r result, err error) {
 	ctx, cancel := context.WithTimeout(f.t.Context(), patience)
 	defer cancel()
 	if c.Env == nil {
@@ -165,12 +178,11 @@ func (f *fixture) runWith(c wire.Command) result {
 	}
 	p, err := wire.Exec(ctx, f.bottle.Wire(), c)
 	if err != nil {
-		f.t.Fatalf("exec %q: %v%s", c.Argv, err, f.whyEnded())
+		return r, err
 	}
 	if !c.TTY {
 		_ = p.Stdin.Close() // a command that has ended by now needs no telling that no more comes
 	}
-	var r result
 	var reading sync.WaitGroup
 	for from, to := range map[io.Reader]*string{p.Stdout: &r.out, p.Stderr: &r.err} {
 		reading.Go(func() {
@@ -179,10 +191,8 @@ func (f *fixture) runWith(c wire.Command) result {
 		})
 	}
 	reading.Wait()
-	if r.exit, err = p.Wait(); err != nil {
-		f.t.Fatalf("exec %q: %v\n%s%s%s", c.Argv, err, r.out, r.err, f.whyEnded())
-	}
-	return r
+	r.exit, err = p.Wait()
+	return r, err
 }
 
 // whyEnded is why the bottle has ended, when it has.

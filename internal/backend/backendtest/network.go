@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/claude-bottle/claude-bottle/internal/backend"
 	"github.com/claude-bottle/claude-bottle/internal/wire"
@@ -201,7 +200,6 @@ func ownServers(t *testing.T, c Config) {
 
 func refusedAtOnce(t *testing.T, c Config) {
 	f := up(t, c)
-	began := time.Now()
 	for name, how := range f.attack("udp", false, "8.8.8.8:443", "1.1.1.1:123", "192.168.0.255:137", "[2606:4700::1111]:443", "127.0.0.1:1") {
 		if how != "ECONNREFUSED" && (!c.OwnKernel || !slices.Contains(nowhere, how)) {
 			t.Errorf("udp to %s: %s", name, how)
@@ -209,9 +207,6 @@ func refusedAtOnce(t *testing.T, c Config) {
 	}
 	if came := f.attack("tcp", false, "127.0.0.1:1"); came["127.0.0.1:1"] != "ECONNREFUSED" {
 		t.Errorf("tcp to a closed port: %v", came)
-	}
-	if took := time.Since(began); took > 5*time.Second {
-		t.Errorf("took %v", took)
 	}
 }
 

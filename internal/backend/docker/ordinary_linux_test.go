@@ -54,8 +54,8 @@ func TestSuiteAsOrdinaryUser(t *testing.T) {
 				"CLAUDE_BOTTLE_TEST_BASE=" + os.Getenv("CLAUDE_BOTTLE_TEST_BASE"), k.host + "=unix://" + socket,
 			}
 			cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: ordinary, Gid: ordinary}, Pdeathsig: syscall.SIGKILL}
-			cmd.WaitDelay = time.Second // what a suite that fails leaves has its output open
-			runtime.LockOSThread()      // whose end would be the suite's
+			cmd.WaitDelay = 20 * time.Second // what a suite that fails leaves has its output open
+			runtime.LockOSThread()           // whose end would be the suite's
 			defer runtime.UnlockOSThread()
 			if out, err := cmd.CombinedOutput(); err != nil {
 				t.Errorf("%v\n%s", err, out)

@@ -122,7 +122,7 @@ func (k kind) orphan(t *testing.T, s backend.Spec, phase string) {
 // ended waits until nothing runs in a bottle whose holder was killed.
 func (k kind) ended(t *testing.T, s backend.Spec) []backend.Leftover {
 	t.Helper()
-	for end := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
 		all, err := k.open("").Found(t.Context())
 		if err != nil {
 			t.Fatal(err)

@@ -118,7 +118,7 @@ func TestCorkKilled(t *testing.T) {
 	}
 	select {
 	case <-b.Done():
-	case <-time.After(10 * time.Second):
+	case <-time.After(30 * time.Second):
 		t.Fatal("not done")
 	}
 	if err := b.Err(); err == nil || !strings.Contains(err.Error(), "killed from outside") {

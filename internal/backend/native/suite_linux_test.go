@@ -53,8 +53,8 @@ func asOrdinary(t *testing.T, args ...string) (string, error) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: ordinary, Gid: ordinary}, Pdeathsig: syscall.SIGKILL}
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
-	cmd.WaitDelay = time.Second // what a suite that fails leaves has its output open
-	runtime.LockOSThread()      // whose end would be the suite's
+	cmd.WaitDelay = 20 * time.Second // what a suite that fails leaves has its output open
+	runtime.LockOSThread()           // whose end would be the suite's
 	defer runtime.UnlockOSThread()
 	err = cmd.Run()
 	return out.String(), err

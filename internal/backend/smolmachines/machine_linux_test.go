@@ -72,7 +72,7 @@ func (p place) nothing(t *testing.T) {
 			t.Errorf("left behind: %s", k.What)
 		}
 	}
-	for end := time.Now().Add(5 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(30 * time.Second); ; time.Sleep(20 * time.Millisecond) {
 		pids := p.Running()
 		if len(pids) == 0 {
 			break
@@ -124,14 +124,19 @@ func (p place) artifacts(t *testing.T) int {
 func TestTwoLaunchesPackOnce(t *testing.T) {
 	t.Parallel()
 	p := newPlace(t)
-	p.Fault(smolvmtest.Faults{SlowPack: 500 * time.Millisecond})
+	p.Fault(smolvmtest.Faults{SlowPack: time.Minute}) // until the other one waits for it
 	var all sync.WaitGroup
 	said := make([]string, 2)
 	for i := range said {
 		spec := p.aSpec(t)
 		all.Go(func() {
 			var lines []string
-			b, err := p.backend().Start(t.Context(), spec, func(l string) { lines = append(lines, l) })
+			b, err := p.backend().Start(t.Context(), spec, func(l string) {
+				lines = append(lines, l)
+				if strings.Contains(l, "waiting for another launch") {
+					p.Fault(smolvmtest.Faults{})
+				}
+			})
 			if err != nil {
 				t.Error(err)
 				return

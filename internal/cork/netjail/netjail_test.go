@@ -166,7 +166,7 @@ func asked(s Sockets) error {
 		return err
 	}
 	defer c.Close() // as above
-	if err := c.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
+	if err := c.SetDeadline(time.Now().Add(30 * time.Second)); err != nil {
 		return err
 	}
 	buf := make([]byte, 16)

@@ -142,7 +142,7 @@ func start(t *testing.T, leaks ...string) (report, *selftest.Bait) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	// By descriptor: the bottle's user may not walk to where the test binary lies.
 	cmd := exec.CommandContext(ctx, "/proc/self/fd/3")

@@ -88,6 +88,25 @@ func fill(args []string) (any, error) {
 	return a, nil
 }
 
+// span makes a file so many MiB long that holds next to nothing: a byte at the end of each.
+func span(args []string) (any, error) {
+	var a amount
+	f, err := os.Create(args[0])
+	if err != nil {
+		return nil, err
+	}
+	defer os.Remove(args[0])
+	defer f.Close()
+	for a.Count < number(args, 1) {
+		if _, err := f.WriteAt([]byte{0}, (a.Count+1)<<20-1); err != nil {
+			a.Error = errno(err)
+			break
+		}
+		a.Count++
+	}
+	return a, nil
+}
+
 // inodes makes so many empty files in a folder.
 func inodes(args []string) (any, error) {
 	var a amount

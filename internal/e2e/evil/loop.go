@@ -37,8 +37,8 @@ type outcome struct {
 // maxOutput bounds what is told of one stream.
 const maxOutput = 1 << 20
 
-// loop runs orders side by side until standard input ends. The first line it says has the id -1:
-// the agent runs. Its arguments are a mark in its command line and nothing else.
+// loop runs orders side by side until standard input ends, and ends what then still runs. The first line
+// it says has the id -1: the agent runs. Its arguments are a mark in its command line and nothing else.
 func loop([]string) (any, error) {
 	var mu sync.Mutex
 	say := func(o outcome) {
@@ -54,6 +54,8 @@ func loop([]string) (any, error) {
 	in := bufio.NewReaderSize(os.Stdin, 1<<20)
 	var running sync.WaitGroup
 	defer running.Wait()
+	ctx, end := context.WithCancel(context.Background())
+	defer end()
 	for {
 		line, err := in.ReadBytes('\n')
 		if errors.Is(err, io.EOF) {
@@ -66,12 +68,12 @@ func loop([]string) (any, error) {
 		if err := json.Unmarshal(line, &o); err != nil {
 			return nil, err
 		}
-		running.Go(func() { say(execute(o)) })
+		running.Go(func() { say(execute(ctx, o)) })
 	}
 }
 
-func execute(o order) outcome {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Duration(o.Millis)*time.Millisecond)
+func execute(ctx context.Context, o order) outcome {
+	ctx, cancel := context.WithTimeout(ctx, time.Duration(o.Millis)*time.Millisecond)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, o.Argv[0], o.Argv[1:]...)
 	cmd.Env = append(os.Environ(), o.Env...)

@@ -40,6 +40,7 @@ var deeds = map[string]func(args []string) (any, error){
 	"forks":    forks,
 	"memory":   memory,
 	"fill":     fill,
+	"span":     span,
 	"inodes":   inodes,
 	"files":    openFiles,
 	"shout":    shout,

@@ -25,28 +25,29 @@ type talk struct {
 	Millis    int64  `json:"ms"`
 }
 
-// rawTCP connects, sends each argument (Go escapes are understood) and reads to the end, or as
-// long as there is time.
+// rawTCP connects, sends each argument (Go escapes are understood) and reads to the end, or so many
+// bytes, or as long as there is time.
 func rawTCP(args []string) (any, error) {
 	f := flag.NewFlagSet("tcp", flag.ContinueOnError)
-	wait := f.Duration("timeout", 2*time.Second, "")
+	wait := f.Duration("timeout", patience, "")
+	most := f.Int("bytes", 64<<10, "how many to read")
 	if err := f.Parse(args); err != nil {
 		return nil, err
 	}
-	return exchange("tcp", f.Arg(0), f.Args()[1:], *wait)
+	return exchange("tcp", f.Arg(0), f.Args()[1:], *wait, *most)
 }
 
 // rawUDP sends a datagram and waits for one.
 func rawUDP(args []string) (any, error) {
 	f := flag.NewFlagSet("udp", flag.ContinueOnError)
-	wait := f.Duration("timeout", 300*time.Millisecond, "")
+	wait := f.Duration("timeout", patience, "")
 	if err := f.Parse(args); err != nil {
 		return nil, err
 	}
-	return exchange("udp", f.Arg(0), f.Args()[1:], *wait)
+	return exchange("udp", f.Arg(0), f.Args()[1:], *wait, 64<<10)
 }
 
-func exchange(network, addr string, parts []string, wait time.Duration) (any, error) {
+func exchange(network, addr string, parts []string, wait time.Duration, most int) (any, error) {
 	began := time.Now()
 	var t talk
 	c, err := net.DialTimeout(network, addr, wait)
@@ -67,7 +68,7 @@ func exchange(network, addr string, parts []string, wait time.Duration) (any, er
 			break
 		}
 	}
-	buf := make([]byte, 0, 64<<10)
+	buf := make([]byte, 0, most)
 	for len(buf) < cap(buf) {
 		n, err := c.Read(buf[len(buf):cap(buf)])
 		buf = buf[:len(buf)+n]
@@ -116,12 +117,12 @@ func query(args []string) (any, error) {
 	if *tcp {
 		network, b = "tcp", append([]byte{byte(len(b) >> 8), byte(len(b))}, b...)
 	}
-	c, err := net.DialTimeout(network, f.Arg(0), time.Second)
+	c, err := net.DialTimeout(network, f.Arg(0), patience)
 	if err != nil {
 		return resolution{Error: err.Error()}, nil
 	}
 	defer c.Close()
-	_ = c.SetDeadline(time.Now().Add(time.Second)) // a dead one fails below
+	_ = c.SetDeadline(time.Now().Add(patience)) // a dead one fails below
 	if _, err := c.Write(b); err != nil {
 		return resolution{Error: err.Error()}, nil
 	}
@@ -145,7 +146,7 @@ func query(args []string) (any, error) {
 
 // lookup resolves as a program does that knows nothing of proxies.
 func lookup(args []string) (any, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	addrs, err := net.DefaultResolver.LookupHost(ctx, args[0])
 	return resolution{Addresses: addrs, Error: errText(err)}, nil

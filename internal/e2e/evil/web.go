@@ -21,6 +21,10 @@ import (
 // proxyAddr is the bottle's proxy; a relay of the attacker's own can stand before it.
 var proxyAddr = "127.0.0.1:3128"
 
+// patience bounds whatever is waited for, where nothing else is said. Nothing that is answered takes a
+// tenth of it.
+const patience = 20 * time.Second
+
 // answer is what an HTTP request came back with.
 type answer struct {
 	Status int    `json:"status"`
@@ -31,6 +35,7 @@ type answer struct {
 	Body   string `json:"body"`
 	URL    string `json:"url"` // of the last hop
 	Error  string `json:"error"`
+	Millis int64  `json:"ms"`
 	// Connect is the status of the CONNECT, where there was one that was refused, and Socks the
 	// code of a SOCKS5 reply, -1 where there was none.
 	Connect int `json:"connect"`
@@ -68,7 +73,7 @@ func request(args []string) (any, error) {
 	f.StringVar(&c.sni, "sni", "", "name in the ClientHello")
 	f.BoolVar(&c.http2, "h2", false, "speak HTTP/2")
 	f.BoolVar(&c.unsafe, "k", false, "believe any certificate")
-	f.DurationVar(&c.timeout, "timeout", 8*time.Second, "")
+	f.DurationVar(&c.timeout, "timeout", patience, "")
 	host := f.String("host", "", "Host header")
 	method := f.String("X", "GET", "method")
 	data := f.String("d", "", "body")
@@ -90,7 +95,9 @@ func request(args []string) (any, error) {
 	if !*follow {
 		hc.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	}
+	began := time.Now()
 	res, err := hc.Do(r)
+	a.Millis = time.Since(began).Milliseconds()
 	if err != nil {
 		a.Error = err.Error()
 		return a, nil

@@ -22,6 +22,7 @@ func TestGuest(t *testing.T) {
 	r := install(t)
 	rw, ro := t.TempDir(), t.TempDir()
 	r.machine("a", "-v", rw+":/data/rw", "-v", ro+":/data/ro:ro", "--", "sh", "-c", "echo ran >> /workspace/main; exec sleep 7777")
+	eventually(t, "main did not run", func() bool { return r.exec("a", "cat /workspace/main 2>/dev/null; true") == "ran\n" })
 	for _, c := range []struct{ script, want string }{
 		{"id -u; id -g", "0\n0\n"},
 		{"grep() { while read k v; do [ $k = $1 ] && echo $v; done; }; grep CapEff: < /proc/self/status", capsOfHost(t)},

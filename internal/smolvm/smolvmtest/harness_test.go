@@ -168,8 +168,8 @@ func (r *rig) exec(name, script string) string {
 func eventually(t *testing.T, what string, is func() bool) {
 	t.Helper()
 	for begin := time.Now(); !is(); time.Sleep(10 * time.Millisecond) {
-		if time.Since(begin) > 10*time.Second {
-			t.Fatalf("after 10 s: %s", what)
+		if time.Since(begin) > 30*time.Second {
+			t.Fatalf("after 30 s: %s", what)
 		}
 	}
 }

@@ -150,7 +150,7 @@ func TestPackKilled(t *testing.T) {
 		}
 		_ = cmd.Wait()
 		time.Sleep(50 * time.Millisecond)
-		if len(r.Running()) != 1 {
+		if len(r.Running()) == 0 { // it may just be starting another of its processes
 			t.Errorf("%v: its machine is gone", sig)
 		}
 		if _, err := os.Stat(names[0]); err != nil {

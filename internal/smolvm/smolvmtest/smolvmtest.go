@@ -127,7 +127,7 @@ func (tool *Tool) SetVersion(version string) {
 }
 
 // Fault says what goes wrong from now on, instead of what was said before. A run that has begun is not
-// affected.
+// affected, but for one that packs slowly, which goes on when it is no longer to be slow.
 func (tool *Tool) Fault(f Faults) {
 	tool.t.Helper()
 	tool.change(func(c *setup.Config) { c.Faults = f })
@@ -189,7 +189,7 @@ func (tool *Tool) processes() []int {
 // end ends whatever runs this program, and removes the memory groups of its machines. Their mounts are in
 // namespaces of their own and go with them.
 func (tool *Tool) end() {
-	for begin := time.Now(); time.Since(begin) < 10*time.Second; time.Sleep(10 * time.Millisecond) {
+	for begin := time.Now(); time.Since(begin) < 30*time.Second; time.Sleep(10 * time.Millisecond) {
 		pids := tool.processes()
 		if len(pids) == 0 {
 			break
@@ -206,7 +206,7 @@ func (tool *Tool) end() {
 	}
 	for _, vm := range vms {
 		// The last process of a group leaves it a moment after it has died.
-		for range 200 {
+		for range 3000 {
 			if err := os.Remove(vm.Cgroup); vm.Cgroup == "" || err == nil || errors.Is(err, os.ErrNotExist) {
 				break
 			}

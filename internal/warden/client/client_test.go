@@ -137,7 +137,7 @@ func (s *shown) String() string { s.mu.Lock(); defer s.mu.Unlock(); return s.b.S
 
 func (s *shown) wait(t *testing.T, text string) {
 	t.Helper()
-	deadline := time.After(20 * time.Second)
+	deadline := time.After(time.Minute)
 	for !strings.Contains(s.String(), text) {
 		select {
 		case <-s.news:

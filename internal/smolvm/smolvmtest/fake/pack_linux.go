@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/claude-bottle/claude-bottle/internal/smolvm/smolvmtest/artifact"
+	"github.com/claude-bottle/claude-bottle/internal/smolvm/smolvmtest/setup"
 	"github.com/claude-bottle/claude-bottle/internal/smolvm/smolvmtest/table"
 )
 
@@ -65,7 +66,11 @@ func packCreate(t *tool, p *table.Parsed) error {
 		return err
 	}
 	defer end(process{pid, startOf(pid)})
-	time.Sleep(t.Faults.SlowPack)
+	for end := time.Now().Add(t.Faults.SlowPack); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+		if now, err := setup.Read(t.dir); err != nil || now.Faults.SlowPack == 0 {
+			break
+		}
+	}
 	if t.Faults.DiskFull {
 		return storageError("pack", noSpace)
 	}

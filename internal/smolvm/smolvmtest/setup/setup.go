@@ -33,7 +33,8 @@ type Config struct {
 // Faults are what goes wrong. The zero value is a smolvm that works.
 type Faults struct {
 	// SlowList, SlowStart and SlowPack make ls and status, start, and pack create take longer. The
-	// machine that packs exists while pack create sleeps; nothing is written yet.
+	// machine that packs exists while pack create sleeps; nothing is written yet. It sleeps no longer than
+	// SlowPack is said.
 	SlowList, SlowStart, SlowPack time.Duration
 	// StartTimeout: the agent of a starting machine never answers. The wait of 30 seconds is cut short.
 	StartTimeout bool
