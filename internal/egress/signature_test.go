@@ -224,7 +224,9 @@ func TestD09WhatWasOverwrittenIsSignedAsItIsSent(t *testing.T) {
 func TestD09BodiesThatAreKeptToBeSignedAreBounded(t *testing.T) {
 	t.Parallel()
 	a := newAmazon(t, awsKeyOf(""))
-	w := a.world(t, func(r *policy.Route) { r.Scan.Off = []policy.Detector{policy.KnownSecrets, policy.TokenPatterns, policy.Entropy} }) // it takes time
+	w := a.world(t, func(r *policy.Route) {
+		r.Scan.Off = []policy.Detector{policy.KnownSecrets, policy.TokenPatterns, policy.Entropy}
+	}) // it takes time
 	large := bytes.Repeat([]byte("all work and no play "), 17<<20/21)
 	for _, known := range []bool{true, false} {
 		req := signed(t, "POST", "https://llm.test/", "", "dynamodb", "")
