@@ -176,7 +176,9 @@ func (x *exchange) outgoing() *http.Request {
 	out := &http.Request{Method: in.Method, URL: &u, ProtoMajor: 1, ProtoMinor: 1, Header: outgoingHeader(in.Header), ContentLength: in.ContentLength}
 	if x.upgrade {
 		out.Header["Connection"], out.Header["Upgrade"] = []string{"Upgrade"}, []string{"websocket"}
-		ws.Offer(out.Header)
+		if ws.Offer(out.Header) && x.overwrites() {
+			out.Header.Del("Sec-Websocket-Extensions")
+		}
 	}
 	if in.Body != nil && in.Body != http.NoBody {
 		// Trailers are filled in, in place, when the body ends.

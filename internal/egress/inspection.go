@@ -188,12 +188,18 @@ func (x *exchange) clean(res *http.Response) error {
 	return err
 }
 
-// messages looks into what goes over a WebSocket.
-func (x *exchange) messages() ws.Inspect {
+// overwrites reports whether the route has secrets overwritten in what leaves. In a compressed message
+// that can't be done, so there is to be none.
+func (x *exchange) overwrites() bool {
+	return x.e.cfg.Inspector != nil && x.route.Scan.Action() == policy.Redact
+}
+
+// messages looks into what goes over a WebSocket, which is plain or compressed.
+func (x *exchange) messages(plain bool) ws.Inspect {
 	if x.e.cfg.Inspector == nil {
 		return nil
 	}
-	c := x.e.cfg.Inspector.Conversation(x.host+x.path, x.route.Scan)
+	c := x.e.cfg.Inspector.Conversation(x.host+x.path, x.route.Scan, plain)
 	var told usage.Messages
 	counts := usage.ModelPath(x.path)
 	return func(dir ws.Direction, op ws.Opcode, part []byte, last bool) error {

@@ -5,6 +5,7 @@ import (
 	"compress/gzip"
 	"context"
 	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"io"
 	"net/http"
@@ -254,6 +255,55 @@ func TestB10AWebSocketThatCarriesASecretIsEnded(t *testing.T) {
 		}
 		_ = c.CloseNow()
 		w.finding("known", "blocked")
+	}
+}
+
+// A conversation with a model that quotes a secret goes on without it, however the client likes to
+// compress.
+func TestC03AConversationOverAWebSocketGoesOnWithoutTheSecret(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, []policy.Route{route(t, "model", "ok.test", func(r *policy.Route) { r.Scan.Model = true })})
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	encoded := base64.StdEncoding.EncodeToString([]byte(listed))
+	padding := strings.Repeat(" and so on", 20_000) // in several parts
+	for _, mode := range []websocket.CompressionMode{websocket.CompressionDisabled, websocket.CompressionContextTakeover} {
+		hc := w.client()
+		hc.Timeout = 0
+		c, _, err := websocket.Dial(ctx, "wss://ok.test/ws", &websocket.DialOptions{HTTPClient: hc, CompressionMode: mode, CompressionThreshold: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.SetReadLimit(1 << 20)
+		for _, said := range []string{
+			`{"input":"the key is ` + listed + `"}`, `{"input":"in base64 it is ` + encoded + `"}`, `{"input":"` + bait + `"}`,
+			`{"input":"the key is ` + listed + padding + listed + `"}`, `{"input":"` + innocent + `"}`,
+		} {
+			if err := c.Write(ctx, websocket.MessageText, []byte(said)); err != nil {
+				t.Fatal(err)
+			}
+			_, got, err := c.Read(ctx)
+			if err != nil {
+				t.Fatalf("%.50q: %v", said, err)
+			}
+			for _, secret := range []string{listed, encoded, bait} {
+				if strings.Contains(string(got), secret) {
+					t.Errorf("%.50q arrived as %.50q", said, got)
+				}
+			}
+			if len(got) != len(said) || !json.Valid(got) || strings.Contains(said, innocent) != (string(got) == said) {
+				t.Errorf("%.50q arrived as %.50q", said, got)
+			}
+		}
+		if err := c.Close(websocket.StatusNormalClosure, ""); err != nil {
+			t.Error(err)
+		}
+	}
+	w.event("redacted", func(e audit.Event) bool {
+		return e.Status == 101 && e.Verdict == "allow" && len(e.Findings) >= 5 && e.Findings[0].Action == "redacted"
+	})
+	if seen := w.ok.text(); strings.Contains(seen, "permessage-deflate") {
+		t.Errorf("compression was offered:\n%s", seen)
 	}
 }
 

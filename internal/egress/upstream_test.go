@@ -97,6 +97,7 @@ func upstream(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 		defer func() { _ = c.CloseNow() }()
+		c.SetReadLimit(1 << 20)
 		for {
 			kind, msg, err := c.Read(r.Context())
 			if err != nil || c.Write(r.Context(), kind, msg) != nil {

@@ -1,14 +1,16 @@
 package scan
 
+import "slices"
+
 // Stream looks at a text that arrives in writes. It keeps at most 96 KB of it. It's not safe for
 // concurrent use.
 type Stream struct {
 	s      *Scanner
 	report func(Finding)
 	buf    []byte
-	origin int64 // of buf, in the stream
-	looked int   // bytes of buf that were looked at
-	recent []Finding
+	origin int64     // of buf, in the stream
+	looked int       // bytes of buf that were looked at
+	recent []Finding // in buf
 	closed bool
 }
 
@@ -35,6 +37,7 @@ func (st *Stream) Write(p []byte) (int, error) {
 			st.buf = append(st.buf[:0], st.buf[drop:]...)
 			st.origin += int64(drop)
 			st.looked = len(st.buf)
+			st.recent = slices.DeleteFunc(st.recent, func(f Finding) bool { return f.End <= st.origin })
 		}
 	}
 	return n, nil
@@ -77,13 +80,6 @@ func (st *Stream) look() {
 	}
 	st.s.release(w)
 	st.looked = len(st.buf)
-	kept := st.recent[:0]
-	for _, f := range st.recent {
-		if f.End > st.origin+int64(len(st.buf)-overlap) {
-			kept = append(kept, f)
-		}
-	}
-	st.recent = kept
 }
 
 // known reports whether f was reported.

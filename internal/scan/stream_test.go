@@ -57,7 +57,10 @@ func TestFlushLooksAtOnce(t *testing.T) {
 	if found != 1 {
 		t.Errorf("found %d times after Flush", found)
 	}
-	_, _ = st.Write([]byte("more"))
+	for range 20 { // less than is kept, and more
+		_, _ = st.Write([]byte(strings.Repeat("more and ", 1000)))
+		st.Flush()
+	}
 	if _ = st.Close(); found != 1 {
 		t.Errorf("found %d times in the end", found)
 	}

@@ -8,37 +8,55 @@ import (
 // Conversation is what a bottle says over one WebSocket: messages, over several of which a secret may
 // be cut.
 type Conversation struct {
-	in   *Inspector
-	key  string
-	s    policy.Scan
-	long *scan.Stream // the message at hand, when it comes in parts
-	j    *judging
+	in    *Inspector
+	key   string
+	s     policy.Scan
+	plain bool         // messages may be overwritten
+	long  *scan.Stream // the message at hand, when it comes in parts
+	base  int64        // where its part at hand begins
+	part  []byte
+	j     *judging
 }
 
-// Conversation begins one. Its messages go to key, by the rules of s.
-func (in *Inspector) Conversation(key string, s policy.Scan) *Conversation {
-	return &Conversation{in: in, key: key, s: s}
+// Conversation begins one. Its messages go to key, by the rules of s. Plain says that what Say overwrites
+// is what goes on.
+func (in *Inspector) Conversation(key string, s policy.Scan, plain bool) *Conversation {
+	return &Conversation{in: in, key: key, s: s, plain: plain}
 }
 
 const aMessage = "a WebSocket message"
 
-// Say looks at the next part of a message, before it goes on. Nothing is replaced in a message: what
-// is found ends the conversation, or is let go by the route.
+// Say looks at the next part of a message before it goes on, and overwrites what the route has
+// overwritten. What is found otherwise, or began in a part that is gone, ends the conversation, or is let
+// go by the route.
 func (c *Conversation) Say(part []byte, last bool) Report {
-	c.j = c.in.judge(c.s)
+	c.j, c.part = c.in.judge(c.s), part
 	switch {
 	case c.long == nil && last:
-		c.j.look(aMessage, part)
+		c.j.found = c.in.scanner.Scan(c.j.found[:0], part)
+		for _, f := range c.j.found {
+			c.take(f)
+		}
 	case c.long == nil:
-		c.long = c.in.scanner.Stream(func(f scan.Finding) { c.j.take(Found{f, aMessage}, false) })
+		c.long = c.in.scanner.Stream(c.take)
 		fallthrough
 	default:
 		_, _ = c.long.Write(part) // never fails
 		c.long.Flush()
+		c.base += int64(len(part))
 	}
 	if last {
-		c.long = nil
+		c.long, c.base = nil, 0
 	}
+	c.part = nil
 	c.in.remember(c.j, c.key, [][]byte{part})
 	return c.j.report()
+}
+
+// take decides about a finding in the message, of which the part at hand may be overwritten.
+func (c *Conversation) take(f scan.Finding) {
+	here := c.plain && f.Start >= c.base && f.End <= c.base+int64(len(c.part))
+	if f := (Found{f, aMessage}); c.j.take(f, here) {
+		c.j.overwrite(c.part, c.base, f)
+	}
 }

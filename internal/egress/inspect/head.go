@@ -95,7 +95,7 @@ func (in *Inspector) surfaces(j *judging, t *text) int {
 	j.found = in.scanner.Scan(j.found[:0], t.bytes)
 	for _, f := range j.found {
 		at := t.at(centre(f))
-		if f.Kind == scan.Shape && f.Rule == "jwt" && at.holdsSession() {
+		if f.Kind == scan.Shape && at.expects(f.Rule) {
 			continue
 		}
 		j.take(Found{f, at.at(centre(f))}, false)
@@ -145,9 +145,17 @@ func (s surface) at(offset int64) string {
 	return "the header field " + s.name
 }
 
-// holdsSession reports whether it is where a session's own token, which upstream gave out itself, is
-// sent back.
-func (s surface) holdsSession() bool { return s.name == "Authorization" || s.name == "Cookie" }
+// expects reports whether what looks like that is nothing remarkable there: a session's own token, which
+// upstream gave out itself, where it is sent back; the random number of RFC 6455, section 4.1.
+func (s surface) expects(shape string) bool {
+	switch s.name {
+	case "Authorization", "Cookie":
+		return shape == "jwt"
+	case "Sec-Websocket-Key":
+		return shape == guess
+	}
+	return false
+}
 
 var texts = sync.Pool{New: func() any { return new(text) }}
 

@@ -439,6 +439,56 @@ func TestABodyOfUnknownLengthIsNotHeldBack(t *testing.T) {
 	_ = b.Close()
 }
 
+func TestABodyOfUnknownLengthGoesOnAfterWhatWasOverwritten(t *testing.T) {
+	t.Parallel()
+	pr, pw := io.Pipe()
+	r := request(t, "POST", "https://h.test/x", "")
+	r.Body, r.ContentLength = pr, -1
+	b, _ := inspector(t).Body(r, "h.test/x", policy.Scan{OnMatch: policy.Redact})
+	buf := make([]byte, 1<<10)
+	for i, word := range []string{"the key is " + held + ", ", "and ", "so ", "on"} {
+		go func() { _, _ = io.WriteString(pw, word) }()
+		n, err := b.Read(buf)
+		if got := string(buf[:n]); err != nil || len(got) != len(word) || strings.Contains(got, held) || i > 0 && got != word {
+			t.Fatalf("%q arrived as %q, %v", word, got, err)
+		}
+	}
+	_ = b.Close()
+	if rep := b.Report(); rep.Stopped() || len(rep.Redacted) != 1 {
+		t.Errorf("%+v", rep)
+	}
+}
+
+func TestWebSocketMessagesAreOverwrittenWhereTheyMay(t *testing.T) {
+	t.Parallel()
+	redact := policy.Scan{OnMatch: policy.Redact}
+	for name, c := range map[string]struct {
+		plain   bool
+		parts   []string
+		stopped bool
+	}{
+		"one message":               {true, []string{"x " + held + " y"}, false},
+		"one compressed":            {false, []string{"x " + held + " y"}, true},
+		"the second of three parts": {true, []string{"x", "x " + held + " y", "y"}, false},
+		"over two parts":            {true, []string{"x " + held[:9], held[9:] + " y"}, true},
+	} {
+		conversation := inspector(t).Conversation("h.test/ws", redact, c.plain)
+		stopped := false
+		for i, p := range c.parts {
+			part := []byte(p)
+			rep := conversation.Say(part, i == len(c.parts)-1)
+			stopped = stopped || rep.Stopped()
+			has := strings.Contains(p, held)
+			if strings.Contains(string(part), held) != (has && !c.plain) || len(rep.Redacted) > 0 != (has && c.plain) || len(part) != len(p) {
+				t.Errorf("%s: part %q, %+v", name, part, rep)
+			}
+		}
+		if stopped != c.stopped {
+			t.Errorf("%s: stopped %v", name, stopped)
+		}
+	}
+}
+
 func TestWebSocketMessagesAreLookedAt(t *testing.T) {
 	t.Parallel()
 	for v, found := range map[string]bool{held: true, innocent: false} {
@@ -447,7 +497,7 @@ func TestWebSocketMessagesAreLookedAt(t *testing.T) {
 			"one message, long": {strings.Repeat("la ", 20_000) + v[:9], "\x00" + v[9:] + strings.Repeat(" la", 20_000)},
 			"three messages":    {v[:8] + "\x00", v[8:16] + "\x00", v[16:] + "\x00"},
 		} {
-			c := inspector(t).Conversation("h.test/ws", policy.Scan{})
+			c := inspector(t).Conversation("h.test/ws", policy.Scan{}, true)
 			stopped := false
 			for _, p := range parts {
 				last := name != "one message, long" || strings.HasPrefix(p, "\x00")

@@ -30,7 +30,7 @@ type pipe struct {
 	frame    header
 	left     int64  // of the frame's payload
 	begun    bool   // a frame of it was written
-	held     []byte // its payload as it came, not yet written
+	held     []byte // its compressed payload as it came, not yet written
 	sure     int    // bytes of held whose content is in the part at hand, or was shown
 	shown    int64  // bytes of content that were shown
 
@@ -112,10 +112,7 @@ func (p *pipe) message() error {
 		before := len(p.held)
 		n, err := src.Read(part[len(part):cap(part)])
 		part = part[:len(part)+n]
-		switch {
-		case !p.deflated:
-			p.sure = len(p.held)
-		case len(p.held) > before:
+		if len(p.held) > before {
 			// An inflater takes more only when it has given everything it made of what it had.
 			p.sure = before
 		}
@@ -143,14 +140,18 @@ func (p *pipe) pass(part []byte, last bool) error {
 	if err := p.inspect(p.op, part, last); err != nil {
 		return err
 	}
-	if p.sure == 0 && !last {
+	goes := part
+	if p.deflated {
+		goes = p.held[:p.sure]
+	}
+	if len(goes) == 0 && !last {
 		return nil
 	}
 	op := p.op
 	if p.begun {
 		op = continuation
 	}
-	err := p.to.frame(last, p.deflated && !p.begun, op, p.held[:p.sure])
+	err := p.to.frame(last, p.deflated && !p.begun, op, goes)
 	p.begun = true
 	p.held = append(p.held[:0], p.held[p.sure:]...)
 	p.sure = 0
@@ -170,8 +171,7 @@ func (p *pipe) inspect(op Opcode, part []byte, last bool) error {
 	return nil
 }
 
-// payload reads the current message's payload through all its frames, unmasked, and holds what it
-// reads.
+// payload reads the current message's payload through all its frames, unmasked.
 type payload pipe
 
 // Read ends with io.EOF after the message's last frame.
@@ -208,13 +208,16 @@ func (s *payload) ReadByte() (byte, error) {
 	return b[0], err
 }
 
-// take unmasks and holds bytes that were read. No compression makes content much longer than it
-// was: what grows so is made of blocks of nothing.
+// take unmasks bytes that were read, and holds those of a compressed message. No compression makes
+// content much longer than it was: what grows so is made of blocks of nothing.
 func (p *pipe) take(b []byte) error {
 	if p.dir == Out {
 		xor(b, p.frame.mask, p.frame.size-p.left)
 	}
 	p.left -= int64(len(b))
+	if !p.deflated {
+		return nil
+	}
 	if p.held = append(p.held, b...); len(p.held) > maxHeld {
 		return &Fault{Code: codeData, Why: "a compressed message is longer than its content"}
 	}

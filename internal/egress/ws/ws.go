@@ -83,8 +83,9 @@ func protocol(why string) *Fault { return &Fault{Code: codeProtocol, Why: why} }
 // Inspect looks at content before it goes on, and refuses it with an error, whose text both sides
 // are told. A message comes in consecutive parts of up to Window bytes, inflated, of which the final
 // one has last set; part is only valid during the call. The payloads of control frames, a close
-// frame's reason included, are shown too, each whole, perhaps between two parts of a message. Calls
-// for one direction don't overlap; those for two do.
+// frame's reason included, are shown too, each whole, perhaps between two parts of a message. Without
+// compression part is what goes on, and may be overwritten; else it is a copy. Calls for one direction
+// don't overlap; those for two do.
 type Inspect func(dir Direction, op Opcode, part []byte, last bool) error
 
 // Relay is how to carry one WebSocket.
