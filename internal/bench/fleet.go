@@ -65,11 +65,11 @@ func (b bottles) idle(ctx context.Context) (err error) {
 	pids = append(pids, corks...)
 	var rss, pss int64
 	for _, pid := range pids {
-		r, p, err := memory(pid)
+		sizes, err := memory(pid, "smaps_rollup")
 		if err != nil {
 			return err
 		}
-		rss, pss = rss+r, pss+p
+		rss, pss = rss+sizes["Rss"], pss+sizes["Pss"]
 	}
 	fmt.Printf("\nidle bottle, our own processes (warden and cork)\n")
 	verdict("resident", fmt.Sprintf("%.1f MB (proportional %.1f MB)", mb(rss), mb(pss)), rss <= idleMemoryMax, fmt.Sprintf("at most %d MB", idleMemoryMax>>20))
@@ -96,28 +96,6 @@ func childrenOf(pid int) ([]int, error) {
 		}
 	}
 	return pids, nil
-}
-
-// memory reads the resident and proportional set sizes of pid, in bytes.
-func memory(pid int) (rss, pss int64, err error) {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/smaps_rollup", pid))
-	if err != nil {
-		return 0, 0, err
-	}
-	for line := range strings.Lines(string(text)) {
-		f := strings.Fields(line)
-		if len(f) < 2 {
-			continue
-		}
-		n, _ := strconv.ParseInt(f[1], 10, 64) // lines without a number are not the two we want
-		switch f[0] {
-		case "Rss:":
-			rss = n << 10
-		case "Pss:":
-			pss = n << 10
-		}
-	}
-	return rss, pss, nil
 }
 
 // many starts n bottles at once and waits until all of them run, sealed.

@@ -194,24 +194,28 @@ func ownCPU() time.Duration {
 
 // resident returns p's resident memory in bytes: now, and at most since the peak was reset.
 func (p *process) resident() (now, peak int64, err error) {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.pid))
+	sizes, err := memory(p.pid, "status")
+	return sizes["VmRSS"], sizes["VmHWM"], err
+}
+
+// memory reads a file of proc(5) about a process that has lines as "Rss: 12 kB", and returns the sizes by
+// their names, in bytes.
+func memory(pid int, file string) (map[string]int64, error) {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/%s", pid, file))
 	if err != nil {
-		return 0, 0, err
+		return nil, err
 	}
+	sizes := map[string]int64{}
 	for line := range strings.Lines(string(text)) {
-		f := strings.Fields(line)
-		if len(f) < 2 {
-			continue
-		}
-		n, _ := strconv.ParseInt(f[1], 10, 64) // lines without a number are not the two we want
-		switch f[0] {
-		case "VmRSS:":
-			now = n << 10
-		case "VmHWM:":
-			peak = n << 10
+		if f := strings.Fields(line); len(f) == 3 && f[2] == "kB" {
+			n, err := strconv.ParseInt(f[1], 10, 64)
+			if err != nil {
+				return nil, fmt.Errorf("/proc/%d/%s: %w", pid, file, err)
+			}
+			sizes[strings.TrimSuffix(f[0], ":")] = n << 10
 		}
 	}
-	return now, peak, nil
+	return sizes, nil
 }
 
 // resetPeak makes the peak of resident what is resident now: see proc(5), clear_refs.
