@@ -18,24 +18,35 @@ type spent struct {
 	warned atomic.Bool
 }
 
-// spend counts n bytes that are about to leave; an unknown length, which is negative, counts when it
-// has been read. A route that has no budget left is denied.
-func (x *exchange) spend(n int64) (policy.Verdict, bool) {
-	s, budget := x.e.spent[x.route], x.route.Scan.Budget
-	total := s.bytes.Add(max(0, n))
+// spend counts n bytes that are about to leave on a route. One that has no budget left is denied. What is
+// found on the way is for the audit log; its Kind is empty where nothing is.
+func (e *Engine) spend(r *policy.Route, n int64) (v policy.Verdict, found audit.Finding, over bool) {
+	s, budget := e.spent[r], r.Scan.Budget
+	found = audit.Finding{Name: r.ID, Where: "what leaves on this rule"}
+	total := s.bytes.Add(n)
 	switch {
 	case budget > 0 && total > budget:
-		s.bytes.Add(-max(0, n)) // it does not leave
-		x.findings = append(x.findings, audit.Finding{Kind: "volume", Name: x.route.ID, Where: "what leaves on this rule", Action: "blocked"})
+		s.bytes.Add(-n) // it does not leave
+		found.Kind, found.Action = "volume", "blocked"
 		return policy.Verdict{
-			Rule: x.route.ID,
-			Why:  fmt.Sprintf("rule %s lets %d bytes leave in a bottle's life, and this would go past that", x.route.ID, budget),
-			Ask:  fmt.Sprintf("# if more is to leave, on the rule %s:\n      dlp: {budget: %dMiB}\n", x.route.ID, 2*max(1, budget>>20)),
-		}, true
-	case budget == 0 && !x.route.Scan.Model && total > muchSent && s.warned.CompareAndSwap(false, true):
-		x.findings = append(x.findings, audit.Finding{Kind: "volume", Name: x.route.ID, Where: "what leaves on this rule", Action: "warned"})
+			Rule: r.ID,
+			Why:  fmt.Sprintf("rule %s lets %d bytes leave in a bottle's life, and this would go past that", r.ID, budget),
+			Ask:  fmt.Sprintf("# if more is to leave, on the rule %s:\n      dlp: {budget: %dMiB}\n", r.ID, 2*max(1, budget>>20)),
+		}, found, true
+	case budget == 0 && !r.Scan.Model && total > muchSent && s.warned.CompareAndSwap(false, true):
+		found.Kind, found.Action = "volume", "warned"
 	}
-	return policy.Verdict{}, false
+	return policy.Verdict{}, found, false
+}
+
+// spend counts n bytes of the exchange; an unknown length, which is negative, counts when it has been
+// read.
+func (x *exchange) spend(n int64) (policy.Verdict, bool) {
+	v, found, over := x.e.spend(x.route, max(0, n))
+	if found.Kind != "" {
+		x.findings = append(x.findings, found)
+	}
+	return v, over
 }
 
 // spending counts a body of unknown length as it is read.

@@ -112,26 +112,42 @@ func (s *server) splice(f *flow) {
 	defer stop()
 	last := new(atomic.Int64)
 	last.Store(time.Now().UnixNano())
-	copying := func(dst, src net.Conn, n *atomic.Int64) {
-		if err := s.e.copyIdle(dst, src, n, last); err == nil {
+	copying := func(dst, src net.Conn, n *atomic.Int64, may func(int) error) error {
+		err := s.e.copyIdle(dst, src, n, last, may)
+		if err == nil {
 			_ = closeWrite(dst) // one that can't is closed below
-			return
+			return nil
 		}
 		_ = f.Close() // one way broke: the other has nobody to talk to
 		_ = up.Close()
+		return err
 	}
 	var wg sync.WaitGroup
-	wg.Go(func() { copying(f, up, &in) })
-	copying(up, f, &out)
+	wg.Go(func() { _ = copying(f, up, &in, func(int) error { return nil }) }) // its end is nobody's fault
+	ev := s.e.spliced(f)
+	err = copying(up, f, &out, func(n int) error {
+		v, found, over := s.e.spend(f.opaque, int64(n))
+		if found.Kind != "" {
+			ev.Findings = append(ev.Findings, found)
+		}
+		if over {
+			return &deniedError{v}
+		}
+		return nil
+	})
 	wg.Wait()
 	_ = f.Close() // both ways are done
 	_ = up.Close()
-	s.e.recordSplice(f, up.RemoteAddr(), out.Load(), in.Load())
+	if d, ok := errors.AsType[*deniedError](err); ok {
+		ev.Verdict, ev.Why = word(d.verdict), d.verdict.Why
+	}
+	ev.Addr, ev.BytesOut, ev.BytesIn, ev.Millis = addrText(up.RemoteAddr()), out.Load(), in.Load(), millis(f.start)
+	s.e.cfg.Record(ev)
 }
 
-// copyIdle copies until src ends, which is no error, or either breaks, or neither way has carried
-// anything for Limits.Silence; last is when one did, in Unix nanoseconds.
-func (e *Engine) copyIdle(dst, src net.Conn, n, last *atomic.Int64) error {
+// copyIdle copies until src ends, which is no error, or either breaks, or may refuses to let so many bytes
+// go on, or neither way has carried anything for Limits.Silence; last is when one did, in Unix nanoseconds.
+func (e *Engine) copyIdle(dst, src net.Conn, n, last *atomic.Int64, may func(int) error) error {
 	buf := e.buffers.get()
 	defer e.buffers.put(buf)
 	silence := e.cfg.Limits.Silence
@@ -139,6 +155,9 @@ func (e *Engine) copyIdle(dst, src net.Conn, n, last *atomic.Int64) error {
 		_ = src.SetReadDeadline(time.Unix(0, last.Load()).Add(silence)) // a dead socket fails the read
 		r, err := src.Read(*buf)
 		if r > 0 {
+			if err := may(r); err != nil {
+				return err
+			}
 			last.Store(time.Now().UnixNano())
 			_ = dst.SetWriteDeadline(time.Now().Add(silence)) // as above
 			w, werr := dst.Write((*buf)[:r])
@@ -192,12 +211,6 @@ func (e *Engine) spliced(f *flow) audit.Event {
 		Why:  "rule " + f.opaque.ID + " allows it: " + kind + " as it is, uninspected",
 		Host: e.safe(f.host), Port: f.port, Millis: millis(f.start),
 	}
-}
-
-func (e *Engine) recordSplice(f *flow, to net.Addr, out, in int64) {
-	ev := e.spliced(f)
-	ev.Addr, ev.BytesOut, ev.BytesIn = addrText(to), out, in
-	e.cfg.Record(ev)
 }
 
 // recordUnreached records an uninspected connection whose upstream was refused by the dial guard,

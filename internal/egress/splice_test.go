@@ -84,6 +84,49 @@ func (w *world) opened(host string, port uint16) map[audit.Via]net.Conn {
 	return map[audit.Via]net.Conn{audit.ViaConnect: tunnel, audit.ViaSOCKS: socks, audit.ViaTransparent: caught}
 }
 
+// What nobody looks into is bounded all the same.
+func TestC14ABudgetHoldsForWhatIsNotLookedInto(t *testing.T) {
+	t.Parallel()
+	w := uninspected(t, func(c *egress.Config) {
+		r := route(t, "db", "db.test", tcp(5432))
+		r.Scan.Budget = 1 << 20
+		var err error
+		if c.Policy, err = policy.Compile([]policy.Route{r}); err != nil {
+			t.Fatal(err)
+		}
+	})
+	said := 0
+	piece := bytes.Repeat([]byte("x"), 100<<10)
+	for via, c := range w.opened("db.test", 5432) {
+		r := bufio.NewReader(c)
+		if line, err := r.ReadString('\n'); err != nil || line != "220 ready\n" {
+			t.Fatalf("%s: %q, %v", via, line, err)
+		}
+		for range 6 { // 600 KiB each: the second is one too many
+			n, err := c.Write(piece)
+			if said += n; err != nil {
+				break
+			}
+		}
+		_ = c.(*net.TCPConn).CloseWrite()
+		_, _ = io.Copy(io.Discard, r) // until it is over
+	}
+	e := w.event("the end", func(e audit.Event) bool { return e.Verdict == "deny" && e.Host == "db.test" })
+	if e.Rule != "db" || !strings.Contains(e.Why, "1048576 bytes leave") || len(e.Findings) != 1 || e.Findings[0].Kind != "volume" || e.Findings[0].Action != "blocked" || e.Addr == "" {
+		t.Errorf("%+v", e)
+	}
+	w.event("three ends", func(audit.Event) bool { return len(w.events) >= 3 })
+	var out int64
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, e := range w.events {
+		out += e.BytesOut
+	}
+	if out > 1<<20 || out < 1<<19 {
+		t.Errorf("%d bytes left, of %d said", out, said)
+	}
+}
+
 func TestA18PassthroughCarriesTheHostsOwnTLSAndIsRecordedAsUninspected(t *testing.T) {
 	t.Parallel()
 	w := uninspected(t)

@@ -144,12 +144,12 @@ func (l layer) scanned() ([]Route, DLP) {
 	routes := slices.Clone(*l.routes)
 	for i := range routes {
 		r := &routes[i]
+		s := all.scan.over(r.scan).policy()
 		if r.Uninspected() {
-			continue
+			s = policy.Scan{Budget: s.Budget} // what leaves is counted, and not looked into
 		}
-		model := r.Scan.Model
-		r.Scan = all.scan.over(r.scan).policy()
-		r.Scan.Model = model
+		s.Model = r.Scan.Model
+		r.Scan = s
 	}
 	return routes, all.DLP
 }

@@ -36,7 +36,7 @@ egress:
     - forge: {repo: [a.b/c, d/e]}
   routes:
     - {host: pinned.example.org, passthrough: true}
-    - {host: db.example.org, ports: [5432], tcp: true, networks: [10.1.0.0/16]}
+    - {host: db.example.org, ports: [5432], tcp: true, networks: [10.1.0.0/16], dlp: {budget: 2MiB}}
     - {host: own.example.org, dlp: {budget: none, outbound_detectors: [known_secrets], allow: [x]}}
   tcp: ["mail.example.org:993"]
 dlp: {budget: 64MiB, injection: block, inbound_detectors: [echo, invisible], secrets: [DB_PASSWORD], rules: ~/shapes.toml, canary: false}
@@ -91,7 +91,8 @@ func TestCapabilitiesBecomeRules(t *testing.T) {
 	same(t, "a rule without its own", e.Routes[0].Scan, bottle)
 	same(t, "a rule with its own", e.Routes[11].Scan, policy.Scan{Injection: policy.Enforce, Allow: []string{"x"},
 		Off: []policy.Detector{policy.TokenPatterns, policy.Entropy, policy.Injection}})
-	same(t, "what nobody sees", e.Routes[9].Scan, policy.Scan{})
+	same(t, "what nobody sees", e.Routes[9].Scan, policy.Scan{Budget: 64 << 20})
+	same(t, "what nobody sees, with its own", e.Routes[10].Scan, policy.Scan{Budget: 2 << 20})
 	if d := e.DLP; d.Canary || d.Rules != "~/shapes.toml" || len(d.Secrets) != 1 || d.Secrets[0].Name != "DB_PASSWORD" || d.Secrets[0].At.Line != 14 {
 		t.Errorf("%+v", d)
 	}

@@ -69,10 +69,11 @@ func (f *file) route(k routeKeys, at place) Route {
 		r.Scanned, r.scan = true, f.scan(k.DLP, at.key("dlp"))
 	}
 	if r.Uninspected() {
-		for key, has := range map[string]bool{"dlp": k.DLP != nil, "upstream": k.Upstream != nil} {
-			if has {
-				f.fail(at.key(key), "means nothing where nobody sees what passes", "leave it out, or passthrough and tcp")
-			}
+		if d := k.DLP; d != nil && (d.Outbound != nil || d.Inbound != nil || d.OnMatch != "" || d.Injection != "" || d.Allow != nil) {
+			f.fail(at.key("dlp"), "means nothing but its budget where nobody sees what passes", "leave the rest out, or passthrough and tcp")
+		}
+		if k.Upstream != nil {
+			f.fail(at.key("upstream"), "means nothing where nobody sees what passes", "leave it out, or passthrough and tcp")
 		}
 	}
 	if !f.broken(at) {
