@@ -179,47 +179,80 @@ func (x *exchange) clean(res *http.Response) error {
 	if x.e.cfg.Inspector == nil {
 		return nil
 	}
-	ref := ""
-	if x.route.Auth != nil {
-		ref = x.route.Auth.Ref
-	}
 	var err error
-	x.answerBody, err = x.e.cfg.Inspector.Answer(res, ref, x.route.Scan)
+	x.answerBody, err = x.e.cfg.Inspector.Answer(res, x.ref(), x.route.Scan)
 	return err
 }
 
-// overwrites reports whether the route has secrets overwritten in what leaves. In a compressed message
-// that can't be done, so there is to be none.
-func (x *exchange) overwrites() bool {
-	return x.e.cfg.Inspector != nil && x.route.Scan.Action() == policy.Redact
+// ref names the credential that is injected; empty for none.
+func (x *exchange) ref() string {
+	if x.route.Auth == nil {
+		return ""
+	}
+	return x.route.Auth.Ref
 }
 
-// messages looks into what goes over a WebSocket, which is plain or compressed.
-func (x *exchange) messages(plain bool) ws.Inspect {
-	if x.e.cfg.Inspector == nil {
-		return nil
+// overwrites reports whether something may have to be overwritten in what goes over a WebSocket. In a
+// compressed message that can't be done, so there is to be none.
+func (x *exchange) overwrites() bool {
+	in := x.e.cfg.Inspector
+	return in != nil && (x.route.Scan.Action() == policy.Redact || in.Hearing(x.ref(), x.route.Scan) != nil)
+}
+
+// messages looks into what goes over a WebSocket, which is plain or compressed. Done is for when it has
+// ended.
+func (x *exchange) messages(plain bool) (look ws.Inspect, done func()) {
+	in := x.e.cfg.Inspector
+	if in == nil {
+		return nil, func() {}
 	}
-	c := x.e.cfg.Inspector.Conversation(x.host+x.path, x.route.Scan, plain)
+	said := in.Conversation(x.host+x.path, x.route.Scan, plain)
+	heard, aside := in.Hearing(x.ref(), x.route.Scan), in.Hearing(x.ref(), x.route.Scan) // control frames come in between
+	echoes := 0
 	var told usage.Messages
 	counts := usage.ModelPath(x.path)
-	return func(dir ws.Direction, op ws.Opcode, part []byte, last bool) error {
-		if dir != ws.Out {
-			if counts && op == ws.Text {
-				_, _ = told.Write(part) // never fails
-				if last {
-					if u, ok := told.End(); ok {
-						x.recordAnswer(u)
-					}
+	hear := func(op ws.Opcode, part []byte, last bool) error {
+		if heard != nil {
+			h := heard
+			if op != ws.Text && op != ws.Binary {
+				h = aside
+			}
+			found, err := h.Hear(part, last)
+			if found {
+				echoes++
+			}
+			if err != nil {
+				return err
+			}
+		}
+		if counts && op == ws.Text {
+			_, _ = told.Write(part) // never fails
+			if last {
+				if u, ok := told.End(); ok {
+					x.recordAnswer(u)
 				}
 			}
-			return nil
 		}
+		return nil
+	}
+	say := func(part []byte, last bool) error {
 		if v, spent := x.spend(int64(len(part))); spent {
 			return &deniedError{v}
 		}
-		if rep := c.Say(part, last); x.noted(rep) {
+		if rep := said.Say(part, last); x.noted(rep) {
 			return &inspect.StoppedError{Report: rep}
 		}
 		return nil
+	}
+	look = func(dir ws.Direction, op ws.Opcode, part []byte, last bool) error {
+		if dir == ws.Out {
+			return say(part, last)
+		}
+		return hear(op, part, last)
+	}
+	return look, func() {
+		if echoes > 0 {
+			x.findings = append(x.findings, audit.Finding{Kind: "echo", Where: "a WebSocket message", Excerpt: "the injected credential", Action: "redacted"})
+		}
 	}
 }

@@ -258,6 +258,42 @@ func TestB10AWebSocketThatCarriesASecretIsEnded(t *testing.T) {
 	}
 }
 
+func TestC09AnEchoInAWebSocketsMessageIsCutOut(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, standard(t))
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	hc := w.client()
+	hc.Timeout = 0
+	c, _, err := websocket.Dial(ctx, "wss://llm.test/ws-tells", &websocket.DialOptions{
+		HTTPClient: hc, HTTPHeader: http.Header{"Authorization": {"Bearer " + placeholder}}, CompressionMode: websocket.CompressionContextTakeover,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = c.CloseNow() }()
+	c.SetReadLimit(1 << 20)
+	masked := "Bearer " + strings.Repeat("*", len(realKey))
+	for _, want := range []string{"you are " + masked, strings.Repeat("so ", 64<<10) + masked} {
+		if _, got, err := c.Read(ctx); err != nil || string(got) != want {
+			t.Fatalf("%.50q of %d bytes, %v", got, len(got), err)
+		}
+	}
+	// Of a credential that lies on the border of what is looked at together the beginning is gone.
+	_, r, err := c.Reader(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := io.ReadAll(r)
+	if websocket.CloseStatus(err) != websocket.StatusPolicyViolation || strings.Contains(string(got), realKey) {
+		t.Errorf("%d bytes, %v", len(got), err)
+	}
+	w.finding("echo", "redacted")
+	w.event("the end", func(e audit.Event) bool {
+		return e.Verdict == "deny" && strings.Contains(e.Why, "carries the injected credential")
+	})
+}
+
 // A conversation with a model that quotes a secret goes on without it, however the client likes to
 // compress.
 func TestC03AConversationOverAWebSocketGoesOnWithoutTheSecret(t *testing.T) {

@@ -90,6 +90,19 @@ func upstream(w http.ResponseWriter, r *http.Request) {
 			}
 		}
 		w.Header().Set("Grpc-Status", "0")
+	case strings.HasSuffix(r.URL.Path, "/ws-tells"):
+		c, err := websocket.Accept(w, r, &websocket.AcceptOptions{InsecureSkipVerify: true, CompressionMode: websocket.CompressionContextTakeover})
+		if err != nil {
+			return
+		}
+		defer func() { _ = c.CloseNow() }()
+		who := r.Header.Get("Authorization")
+		const window = 64 << 10 // of who looks into it
+		for _, said := range []string{"you are " + who, strings.Repeat("so ", window) + who, strings.Repeat("x", window-len(who)+3) + who} {
+			if c.Write(r.Context(), websocket.MessageText, []byte(said)) != nil {
+				return
+			}
+		}
 	case strings.HasSuffix(r.URL.Path, "/ws"):
 		w.Header().Set("X-Echo", r.Header.Get("Authorization"))
 		c, err := websocket.Accept(w, r, &websocket.AcceptOptions{InsecureSkipVerify: true})

@@ -51,7 +51,9 @@ func (x *exchange) webSocket(out *http.Request, res *http.Response) {
 		_ = up.Close()
 		return
 	}
-	err = ws.Relay{Deflate: deflate, Inspect: x.messages(deflate == nil)}.Run(x.f.s.ctx, client, up)
+	look, done := x.messages(deflate == nil)
+	err = ws.Relay{Deflate: deflate, Inspect: look}.Run(x.f.s.ctx, client, up)
+	done()
 	if fault, ok := errors.AsType[*ws.Fault](err); ok {
 		x.verdict = policy.Verdict{Rule: x.verdict.Rule, Why: "the WebSocket was ended: " + inert.Text(fault.Why, 160)}
 	}

@@ -1,6 +1,10 @@
 package inspect
 
 import (
+	"bytes"
+	"errors"
+	"slices"
+
 	"github.com/claude-bottle/claude-bottle/internal/policy"
 	"github.com/claude-bottle/claude-bottle/internal/scan"
 )
@@ -59,4 +63,41 @@ func (c *Conversation) take(f scan.Finding) {
 	if f := (Found{f, aMessage}); c.j.take(f, here) {
 		c.j.overwrite(c.part, c.base, f)
 	}
+}
+
+// Hearing is what an upstream says over one WebSocket.
+type Hearing struct {
+	echoes literals
+	tail   []byte // of the message so far, as it was: the beginning of a credential, perhaps
+}
+
+// Hearing begins one, on a route that injects the credential ref. It is nil where there is nothing to look
+// for.
+func (in *Inspector) Hearing(ref string, s policy.Scan) *Hearing {
+	if len(in.echoes[ref]) == 0 || slices.Contains(s.Off, policy.Echo) {
+		return nil
+	}
+	return &Hearing{echoes: in.echoes[ref]}
+}
+
+// ErrEcho is a credential of which a part has gone to the bottle when the rest came.
+var ErrEcho = errors.New("a WebSocket message carries the injected credential")
+
+// Hear overwrites the credential in the next part of a message and reports whether it was there. The error
+// is ErrEcho.
+func (h *Hearing) Hear(part []byte, last bool) (found bool, err error) {
+	data, gone := part, len(h.tail)
+	if gone > 0 {
+		data = append(bytes.Clone(h.tail), part...)
+	}
+	held, found := h.echoes.mask(data)
+	if gone > 0 && !bytes.Equal(data[:gone], h.tail) {
+		return found, ErrEcho
+	}
+	copy(part, data[gone:])
+	if last {
+		held = 0
+	}
+	h.tail = append(h.tail[:0], data[len(data)-held:]...)
+	return found, nil
 }
