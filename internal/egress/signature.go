@@ -40,15 +40,15 @@ const (
 
 // awsKey signs with a real key.
 type awsKey struct {
-	credentials     aws.Credentials
-	signer, inPaths *v4.Signer // inPaths for the services that sign paths as they are sent
+	credentials aws.Credentials
+	signer, raw *v4.Signer // raw is for services that sign paths as they are sent
 }
 
 func newAWSKey(id, key, session secret.Value) *awsKey {
 	return &awsKey{
 		credentials: aws.Credentials{AccessKeyID: id.Reveal(), SecretAccessKey: key.Reveal(), SessionToken: session.Reveal()},
 		signer:      v4.NewSigner(),
-		inPaths:     v4.NewSigner(func(o *v4.SignerOptions) { o.DisableURIPathEscaping = true }),
+		raw:         v4.NewSigner(func(o *v4.SignerOptions) { o.DisableURIPathEscaping = true }),
 	}
 }
 
@@ -140,7 +140,7 @@ func (x *exchange) sign(out *http.Request) error {
 	}
 	signer := key.signer
 	if s.storage() {
-		signer = key.inPaths
+		signer = key.raw
 	}
 	if err := signer.SignHTTP(x.r.Context(), key.credentials, signed, s.payload, s.service, s.region, time.Now()); err != nil {
 		return fmt.Errorf("the request can't be signed: %w", err)
