@@ -134,24 +134,24 @@ func TestDashboardInTmux(t *testing.T) {
 	panes := func() []string {
 		return strings.Fields(p.tmux("list-panes", "-F", "#{pane_id}"))
 	}
-	within(t, 10*time.Second, "there is a pane beside", func() bool { return len(panes()) == 2 })
+	within(t, patience, "there is a pane beside", func() bool { return len(panes()) == 2 })
 	beside := panes()[1]
 	shows := func(text string) func() bool {
 		return func() bool { return strings.Contains(p.tmux("capture-pane", "-p", "-t", beside), text) }
 	}
-	within(t, 10*time.Second, "the session is in it", shows("/workspace$"))
+	within(t, patience, "the session is in it", shows("/workspace$"))
 	p.tmux("send-keys", "-t", beside, "-l", "echo beside $((60+2))")
 	p.tmux("send-keys", "-t", beside, "Enter")
-	within(t, 10*time.Second, "it takes keys", shows("beside 62"))
+	within(t, patience, "it takes keys", shows("beside 62"))
 	// Somebody closes it: the next look makes another.
 	p.tmux("kill-pane", "-t", beside)
 	p.presses("Enter")
-	within(t, 10*time.Second, "there is one again", func() bool { return len(panes()) == 2 })
+	within(t, patience, "there is one again", func() bool { return len(panes()) == 2 })
 	beside = panes()[1]
-	within(t, 10*time.Second, "with the same session", shows("beside 62"))
+	within(t, patience, "with the same session", shows("beside 62"))
 	p.presses("q")
 	p.sees("1 bottle runs on")
-	within(t, 10*time.Second, "the pane is gone", func() bool { return len(panes()) == 1 })
+	within(t, patience, "the pane is gone", func() bool { return len(panes()) == 1 })
 	if r := h.run(t, "stop", "--all", "--grace", "0s"); r.code != 0 {
 		t.Error(r)
 	}

@@ -148,8 +148,9 @@ func (p *person) screen() string {
 	return p.tmux("capture-pane", "-p")
 }
 
-// sightTime bounds how long something takes to appear; a real agent takes a second or two to start.
-const sightTime = 20 * time.Second
+// sightTime bounds how long something takes to appear. A real agent takes a second or two to start, a machine
+// whose image is still to be built and packed much longer, where there is much else to do.
+const sightTime = 2 * time.Minute
 
 // sees waits until the screen shows all the texts.
 func (p *person) sees(texts ...string) {

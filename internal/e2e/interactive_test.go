@@ -126,7 +126,7 @@ func (p *person) closes() {
 	pid := p.server()
 	start, _, _ := stat(pid)
 	p.tmux("kill-server")
-	within(p.t, 5*time.Second, "the terminal is closed", func() bool { return !process{pid, start}.alive() })
+	within(p.t, patience, "the terminal is closed", func() bool { return !process{pid, start}.alive() })
 }
 
 // picture is what is to be seen: every character with its colours, and where the cursor is. The

@@ -5,6 +5,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"time"
 )
 
 // wordsSize is how much of what a process says is kept. Ours say nothing unless they fail.
@@ -53,6 +54,21 @@ func (w *Words) Pipe() (*os.File, error) {
 func (w *Words) Wait() {
 	if w.done != nil {
 		<-w.done
+	}
+}
+
+// LastWords bounds how long what a process said is waited for after its end. What is in a pipe by then needs
+// a moment to be read; a process that the ended one left behind may have the pipe for ever.
+const LastWords = 5 * time.Second
+
+// Settle is Wait for at most LastWords.
+func (w *Words) Settle() {
+	if w.done == nil {
+		return
+	}
+	select {
+	case <-w.done:
+	case <-time.After(LastWords):
 	}
 }
 

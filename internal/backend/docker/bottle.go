@@ -74,7 +74,7 @@ func (b *Bottle) lost() error {
 	} else if err != nil {
 		return fmt.Errorf("the wire to the container was cut, and the engine does not answer: %w", explain(err))
 	}
-	_ = s.attached.Close() // what it said is in by now
+	s.attached.settle()
 	switch words := s.words.String(); {
 	case words != "":
 		return fmt.Errorf("the bottle's first process ended: %s", words)

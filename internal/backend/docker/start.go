@@ -295,7 +295,7 @@ func (s *start) attach(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("attach to the container: %w", err)
 	}
-	s.attached = &attached{hijacked: h.HijackedResponse, words: s.words}
+	s.attached = newAttached(h.HijackedResponse, s.words)
 	s.undo.Add(func() error {
 		_ = s.attached.Close() // it may be the session's, and closed
 		return nil
@@ -340,7 +340,7 @@ func (s *start) meet(ctx context.Context) (backend.Bottle, error) {
 // explainSilence adds what cork or its runtime last said to an error of waiting for it.
 func (s *start) explainSilence(err error) error {
 	_ = s.remove() // the words are complete only then; the undo stack does it again
-	_ = s.attached.Close()
+	s.attached.settle()
 	if words := s.words.String(); words != "" {
 		return fmt.Errorf("cork ended: %s", words)
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"time"
 
 	"github.com/moby/moby/client"
 
@@ -21,6 +22,12 @@ type attached struct {
 	words    *spawn.Words
 	left     uint32 // of the frame of output that is being read
 	close    sync.Once
+	over     sync.Once
+	ended    chan struct{} // closed when there is no more to read
+}
+
+func newAttached(h client.HijackedResponse, words *spawn.Words) *attached {
+	return &attached{hijacked: h, words: words, ended: make(chan struct{})}
 }
 
 // Streams of the engine's framing.
@@ -33,6 +40,14 @@ const (
 const maxErrorFrame = 16 << 10
 
 func (a *attached) Read(p []byte) (int, error) {
+	n, err := a.read(p)
+	if err != nil {
+		a.over.Do(func() { close(a.ended) })
+	}
+	return n, err
+}
+
+func (a *attached) read(p []byte) (int, error) {
 	for a.left == 0 {
 		var head [8]byte
 		if _, err := io.ReadFull(a.hijacked.Reader, head[:]); err != nil {
@@ -75,6 +90,15 @@ func cutShort(err error) error {
 }
 
 func (a *attached) Write(p []byte) (int, error) { return a.hijacked.Conn.Write(p) }
+
+// settle waits, after the container's end, until whoever reads has all that it said, and closes.
+func (a *attached) settle() {
+	select {
+	case <-a.ended:
+	case <-time.After(spawn.LastWords):
+	}
+	_ = a.Close() // its end is nothing new
+}
 
 // Close ends reads and writes under way.
 func (a *attached) Close() error {

@@ -24,7 +24,7 @@ func frame(stream byte, text string) string {
 
 // attach reads what an engine sends as a container's standard files.
 func attach(r io.Reader) *attached {
-	return &attached{hijacked: client.HijackedResponse{Reader: bufio.NewReader(r)}, words: &spawn.Words{}}
+	return newAttached(client.HijackedResponse{Reader: bufio.NewReader(r)}, &spawn.Words{})
 }
 
 func TestOutputAndErrorsAreToldApart(t *testing.T) {
@@ -105,7 +105,7 @@ func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }
 func TestWritesGoToTheContainerAndClosingEndsBoth(t *testing.T) {
 	t.Parallel()
 	ours, engines := net.Pipe()
-	a := &attached{hijacked: client.NewHijackedResponse(ours, ""), words: &spawn.Words{}}
+	a := newAttached(client.NewHijackedResponse(ours, ""), &spawn.Words{})
 	go func() { _, _ = io.WriteString(a, "in") }()
 	got := make([]byte, 2)
 	if _, err := io.ReadFull(engines, got); string(got) != "in" || err != nil {

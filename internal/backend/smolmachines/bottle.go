@@ -45,6 +45,7 @@ func (r *running) end() error {
 		_ = r.cmd.Process.Kill() // as above
 		<-r.exited
 	}
+	r.words.Settle()
 	_ = r.out.Close() // as above
 	return nil
 }
@@ -213,6 +214,7 @@ func (b *Bottle) lost() error {
 	s := b.start
 	select {
 	case <-s.exec.exited:
+		s.exec.words.Settle()
 	case <-time.After(corkEnds):
 	}
 	if words := s.exec.words.String(); words != "" {
