@@ -24,19 +24,20 @@ func rows(blocks []known.Block, text []byte, least int, yield func(from, to int,
 		both := uint64(before)<<32 | uint64(kept)
 		before = kept
 		next := (k + 1) * known.BlockSize
-		twelve := both & (both >> 1) // twelve kept bytes in a row end at each bit that stays
-		twelve &= twelve >> 2
-		twelve &= twelve >> 4
-		twelve &= twelve >> 4
-		for done < next && twelve != 0 {
-			top := bits.Len64(twelve) - 1
-			twelve &^= 1 << top
-			if at := next - 1 - top; at >= done && at < len(text) {
-				from, to := row(text, at, done)
-				done = to
-				if to-from >= least {
-					yield(from, to, false)
-				}
+		run := both & (both >> 1) // twelve kept bytes in a row end at each bit that stays
+		run &= run >> 2
+		run &= run >> 4
+		run &= run >> 4
+		for twelve := uint32(run); twelve != 0 && done < next; {
+			at := next - bits.Len32(twelve)
+			if at < done { // in the last row
+				twelve &= 1<<(next-done) - 1
+				continue
+			}
+			from, to := row(text, at, done)
+			done = to
+			if to-from >= least {
+				yield(from, to, false)
 			}
 		}
 		ends := uint32(^both & (both >> 1))
@@ -45,14 +46,13 @@ func rows(blocks []known.Block, text []byte, least int, yield func(from, to int,
 			top := bits.Len32(ends) - 1
 			ends &^= 1 << top
 			at := next - 1 - top
-			if at < len(text) && text[at] == '\\' { // code in JSON: \n\t\t; what was encoded is seen without the escapes
+			if b&known.HasEscape != 0 && at < len(text) && text[at] == '\\' { // code in JSON: \n\t\t; what was encoded is seen without the escapes
 				edge, same = at, 0
 				continue
 			}
 			many++
-			if at-edge == distance {
-				same++
-			} else {
+			same++
+			if at-edge != distance {
 				same, distance = 0, at-edge
 			}
 			edge = at

@@ -131,7 +131,7 @@ func (s *Scanner) Joined(dst []Finding, parts ...[]byte) []Finding {
 	look := func() {
 		if len(w.borders) > 0 {
 			w.pieces(w.joined, total-int64(len(w.joined)))
-			first = w.straddling(first)
+			first = w.straddling(first, total-int64(len(w.joined)))
 		}
 		w.joined, w.borders = w.joined[:0], w.borders[:0]
 	}

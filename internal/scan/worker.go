@@ -8,6 +8,7 @@ import (
 
 	"github.com/claude-bottle/claude-bottle/internal/scan/decode"
 	"github.com/claude-bottle/claude-bottle/internal/scan/known"
+	"github.com/claude-bottle/claude-bottle/internal/scan/shape"
 )
 
 // A worker looks at one piece of text and at whatever can be decoded from it. Its memory is reused.
@@ -30,9 +31,10 @@ type worker struct {
 // level is the memory for one depth of decoding.
 type level struct {
 	blocks    []known.Block
+	signs     []decode.Signs // of each block
 	hits      []known.Hit
 	view      decode.Text
-	digits    decode.Text
+	digits    decode.Kept
 	stretches []decode.Stretch
 	decoded   []byte
 	scratch   decode.Scratch
@@ -42,9 +44,10 @@ type level struct {
 type frame struct {
 	name    string          // of what was undone; a stretch knows its own
 	base    int             // where in the text before the decoded part begins
-	text    *decode.Text    // nil: the result has no offsets of its own, it stands for size bytes
+	text    *decode.Text    // the result; nil: it has no offsets of its own, it stands for size bytes
 	size    int             // of the part
-	stretch *decode.Stretch // nil: text is the result itself
+	stretch *decode.Stretch // of digits, that the result was read from; nil: of none
+	digits  *decode.Kept
 	turn    turn
 }
 
@@ -62,12 +65,12 @@ func (f *frame) source(start, end int) (int, int) {
 	case f.turn == reversed:
 		start, end = f.size-end, f.size-start
 	case f.turn == rotated:
-	case f.text == nil:
-		start, end = 0, f.size
-	case f.stretch == nil:
+	case f.stretch != nil:
+		start, end = f.digits.Source(f.stretch.Source(start, end))
+	case f.text != nil:
 		start, end = f.text.Source(start, end)
 	default:
-		start, end = f.text.Kept(f.stretch.Source(start, end))
+		start, end = 0, f.size
 	}
 	return f.base + start, f.base + end
 }
@@ -109,13 +112,17 @@ func (w *worker) pieces(text []byte, origin int64) {
 	}
 }
 
-// straddling drops, of what was found from first on, what was found in one of the joined parts alone.
-// It returns where what is found next begins.
-func (w *worker) straddling(first int) int {
+// straddling drops, of what was found from first on, what was found in one of the joined parts alone, and
+// the placeholders that only the next part makes longer than one is. The joined parts begin at origin. It
+// returns where what is found next begins.
+func (w *worker) straddling(first int, origin int64) int {
 	kept := w.found[:first]
 	for _, f := range w.found[first:] {
 		next, _ := slices.BinarySearch(w.borders, f.Start+1)
 		if next < len(w.borders) && w.borders[next] < f.End {
+			if f.Kind == Shape && shape.Placeholder(w.joined[f.Start-origin:w.borders[next]-origin]) {
+				continue
+			}
 			f.Via = strings.TrimSuffix("split+"+f.Via, "+")
 			kept = append(kept, f)
 		}
@@ -146,14 +153,8 @@ func (w *worker) look(text []byte, depth, again int) {
 		flags |= b
 	}
 	if again > 0 {
-		if flags&(known.HasEscape|known.HasUTF8) != 0 {
-			w.clusters(l, text, known.HasEscape|known.HasUTF8, "escapes", (*decode.Text).Escapes, depth, again)
-		}
-		if flags&known.HasEquals != 0 {
-			w.clusters(l, text, known.HasEquals, "quoted-printable", (*decode.Text).QuotedPrintable, depth, again)
-		}
-		if flags&(known.HasEscape|known.HasEquals) != 0 && w.turn == asIs {
-			w.turned(l, text, again)
+		if flags&(hasEscape|known.HasEquals) != 0 {
+			w.escapes(l, text, depth, again)
 		}
 		if flags&known.HasWide != 0 {
 			w.wide(l, text, depth, again)
@@ -183,90 +184,6 @@ func parts(from, to int, yield func(from, to int)) {
 		from += decode.MaxText - overlap
 	}
 	yield(from, to)
-}
-
-// clusters undoes one kind of escape around the places that have any.
-func (w *worker) clusters(l *level, text []byte, flag known.Block, name string, undo func(*decode.Text, []byte) bool, depth, again int) {
-	near := (w.s.margin + known.BlockSize - 1) / known.BlockSize
-	for i := 0; i < len(l.blocks); i++ {
-		if !w.escaped(l, text, i, flag, undo) {
-			continue
-		}
-		last := i
-		for j := i + 1; j < len(l.blocks) && j <= last+2*near; j++ {
-			if w.escaped(l, text, j, flag, undo) {
-				last = j
-			}
-		}
-		from := max(0, i-near) * known.BlockSize
-		to := min((last+1+near)*known.BlockSize, len(text))
-		i = last
-		parts(from, to, func(from, to int) {
-			if undo(&l.view, text[from:to]) {
-				w.inner(l.view.Bytes, frame{name: name, base: from, text: &l.view}, depth, again-1)
-			}
-		})
-	}
-}
-
-// escaped reports whether an escape begins in the block, near some text: in binary data any byte is
-// the beginning of some escape.
-func (w *worker) escaped(l *level, text []byte, block int, flag known.Block, undo func(*decode.Text, []byte) bool) bool {
-	if l.blocks[block]&flag == 0 {
-		return false
-	}
-	from := block * known.BlockSize
-	to := min(len(text), from+known.BlockSize)
-	if !undo(&l.view, text[from:min(len(text), to+longestEscape)]) {
-		return false
-	}
-	from, to = max(0, from-known.BlockSize), min(len(text), to+known.BlockSize)
-	return to-from < 3*known.BlockSize || decode.Readable(text[from:to], w.s.least)
-}
-
-const longestEscape = 16 // bytes, of one that isn't nested: &ZeroWidthSpace;
-
-// turned looks at the escapes of text that are such only backwards or rotated by 13. Other encodings
-// are found either way; what is escaped backwards is not looked at for any.
-func (w *worker) turned(l *level, text []byte, again int) {
-	for _, t := range []turn{reversed, rotated} {
-		cluster := span{-1, -1}
-		flush := func() {
-			if cluster.from >= 0 {
-				parts(max(0, cluster.from-w.s.margin), min(len(text), cluster.to+w.s.margin), func(from, to int) {
-					w.turnedPart(l, text[from:to], from, t, again)
-				})
-			}
-		}
-		for i, b := range l.blocks {
-			if b&(known.HasEscape|known.HasEquals) == 0 {
-				continue
-			}
-			at := decode.Turned(text, i*known.BlockSize, min(len(text), (i+1)*known.BlockSize), t == rotated)
-			if at < 0 {
-				continue
-			}
-			if cluster.from < 0 || at-cluster.to > 2*w.s.margin {
-				flush()
-				cluster.from = at
-			}
-			cluster.to = at + known.BlockSize
-		}
-		flush()
-	}
-}
-
-func (w *worker) turnedPart(l *level, part []byte, base int, t turn, again int) {
-	f := frame{name: "reversed", base: base, size: len(part), turn: t}
-	if t == reversed {
-		l.view.Reverse(part)
-	} else {
-		f.name = "rot13"
-		l.view.Rotate(part)
-	}
-	w.turn = t
-	w.inner(l.view.Bytes, f, 0, again-1)
-	w.turn = asIs
 }
 
 // wide undoes UTF-16.
@@ -314,40 +231,35 @@ func (w *worker) encoded(l *level, text []byte, depth, again int) {
 			}
 		})
 	})
+	l.digits.Forget()
 }
 
 // unbroken decodes a row of digits. It reports whether so many are symbols that they may be
 // separators rather than digits.
 func (w *worker) unbroken(l *level, part []byte, base, depth, again int) bool {
-	l.digits.Keep(part, decode.Base64Digits)
+	symbols, others, numbers := count(part)
+	if others == 0 {
+		l.digits.All(part, decode.Base64Digits)
+	} else {
+		l.digits.Keep(part, decode.Base64Digits)
+	}
 	w.compressed(l, base, base+len(part), depth)
 	l.digits.Shorten()
 	text := l.digits.Bytes
 	l.stretches = decode.Base64(l.stretches[:0], text, w.s.least)
 	l.stretches = l.scratch.Base32(l.stretches, text, w.s.least)
-	l.stretches = l.scratch.Hex(l.stretches, text, w.s.least)
-	w.stretches(l, base, depth, again)
-	symbols := 0
-	for _, c := range part {
-		if !decode.Alphanumeric[c] {
-			symbols++
-		}
+	if numbers >= decode.FewestNumbers(w.s.least) {
+		l.stretches = l.scratch.Hex(l.stretches, text, w.s.least)
 	}
-	return symbols > len(part)/10
+	w.stretches(l, base, depth, again)
+	return symbols+others > len(part)/10
 }
 
-// broken decodes digits among which stand others.
+// broken decodes digits among which stand others. The counts say what can't come to anything.
 func (w *worker) broken(l *level, part []byte, base, depth, again int) {
-	if l.view.Numbers(part) {
+	symbols, others, numbers := count(part)
+	if numbers >= decode.ShortestList && l.view.Numbers(part) {
 		w.inner(l.view.Bytes, frame{name: "numbers", base: base, text: &l.view}, depth-1, again)
-	}
-	symbols, others := 0, 0
-	for _, c := range part {
-		if !decode.Base64Digits[c] {
-			others++
-		} else if !decode.Alphanumeric[c] {
-			symbols++
-		}
 	}
 	if symbols > 0 && symbols < others { // the others are the separators
 		l.keep(part, decode.Base64Digits)
@@ -358,12 +270,40 @@ func (w *worker) broken(l *level, part []byte, base, depth, again int) {
 	l.stretches = decode.Base64(l.stretches[:0], l.digits.Bytes, w.s.least)
 	l.stretches = l.scratch.Base32(l.stretches, l.digits.Bytes, w.s.least)
 	w.stretches(l, base, depth, again)
+	if numbers < decode.FewestNumbers(w.s.least) {
+		return
+	}
 	for _, set := range []*[256]bool{decode.HexDigits, decode.RotatedHex} {
 		l.keep(part, set)
 		l.stretches = l.scratch.Hex(l.stretches[:0], l.digits.Bytes, w.s.least)
 		w.stretches(l, base, depth, again)
 	}
 }
+
+// count counts the bytes of part, at most decode.MaxText, that are digits of base64 but neither letters
+// nor numbers, those that are no digits at all, and the numbers.
+func count(part []byte) (symbols, others, numbers int) {
+	n := uint64(0)
+	for _, c := range part {
+		n += sorts[c]
+	}
+	return int(n & 0xFFFF), int(n >> 16 & 0xFFFF), int(n >> 32)
+}
+
+// sorts has for each byte a one in the 16 bits in which count counts its sort.
+var sorts = func() (t [256]uint64) {
+	for c := range t {
+		switch {
+		case c >= '0' && c <= '9':
+			t[c] = 1 << 32
+		case !decode.Base64Digits[c]:
+			t[c] = 1 << 16
+		case !decode.Alphanumeric[c]:
+			t[c] = 1
+		}
+	}
+	return t
+}()
 
 // keep makes digits of those of part that are in set.
 func (l *level) keep(part []byte, set *[256]bool) {
@@ -378,7 +318,7 @@ func (w *worker) stretches(l *level, base, depth, again int) {
 		if !decode.Readable(l.decoded, w.s.least) { // two digits at a time it seemed so
 			continue
 		}
-		w.inner(l.decoded, frame{base: base, text: &l.digits, stretch: s}, depth-1, again)
+		w.inner(l.decoded, frame{base: base, digits: &l.digits, stretch: s}, depth-1, again)
 	}
 }
 

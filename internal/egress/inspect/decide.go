@@ -89,7 +89,7 @@ func (j *judging) take(f Found, replaceable bool) (replace bool) {
 		return false
 	}
 	switch {
-	case f.Kind == scan.Entropy, f.Kind == scan.Shape && f.Rule == guess, f.Kind == scan.Exhausted && j.s.Model:
+	case f.Kind == scan.Entropy, f.Kind == scan.Shape && f.Rule == guess, j.s.Model && (f.Kind == scan.Exhausted || f.Kind == scan.Shape && split(f)):
 		// What a model was told once comes with everything it is told later: a text that is odd and no
 		// more must not end the conversation.
 		j.rep.Warned = reported(j.rep.Warned, f)
@@ -102,6 +102,9 @@ func (j *judging) take(f Found, replaceable bool) (replace bool) {
 	}
 	return false
 }
+
+// split reports whether only several values together come to the finding.
+func split(f Found) bool { return strings.HasPrefix(f.Via, "split") }
 
 // maxReported bounds what is told of one exchange.
 const maxReported = 32

@@ -337,6 +337,30 @@ func TestD09SecretsInAConversationAreOverwritten(t *testing.T) {
 	}
 }
 
+// An agent that shows its placeholder to its model, or to anybody, has shown nothing, whatever follows it. The
+// twin is a key that is cut in two.
+func TestC16APlaceholderAtTheEndOfAValueIsNone(t *testing.T) {
+	t.Parallel()
+	const random = "0123456789abcdef01234567"
+	follows := strings.Repeat("Qw3eRt6yUi9oPa2sDf5gHj8kLz1xCv4bNm7", 3)
+	for name, c := range map[string]struct {
+		value   string
+		scan    policy.Scan
+		stopped bool
+	}{
+		"a placeholder, to a model":       {"ANTHROPIC_API_KEY=sk-ant-api03-bottle-placeholder-" + random, policy.Scan{Model: true}, false},
+		"a placeholder, to somebody else": {"sk-ant-oat01-bottle-placeholder-" + random, policy.Scan{}, false},
+		"half a key, to a model":          {"sk-ant-api03-a9Xk2LmQ7vR4tZ8cB1nW6yD3", policy.Scan{Model: true}, false},
+		"half a key, to somebody else":    {"sk-ant-api03-a9Xk2LmQ7vR4tZ8cB1nW6yD3", policy.Scan{}, true},
+	} {
+		r := request(t, "POST", "https://api.test/v1/messages", `{"messages":[{"content":"`+c.value+`"},{"content":"`+follows+`"}]}`, "Content-Type", "application/json")
+		_, rep, _ := send(full(t), r, c.scan)
+		if rep.Stopped() != c.stopped {
+			t.Errorf("%s: %+v", name, rep)
+		}
+	}
+}
+
 func TestABodyNobodyCanLookIntoIsRefused(t *testing.T) {
 	t.Parallel()
 	bomb := coded(t, "gzip", make([]byte, 64<<20))

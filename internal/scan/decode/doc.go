@@ -9,74 +9,47 @@
 // where it came from.
 package decode
 
+import "slices"
+
 // MaxText is the longest text the functions take: origins are 16 bits wide.
 const MaxText = 1<<16 - 1
 
-// Text is a decoded text. Byte i of it was written by the source from At[i] to before At[i+1]; the
-// last entry of At ends the text. Where bytes were left out, the one before them reaches over them.
+// Text is a decoded text.
 type Text struct {
 	Bytes []byte
-	At    []uint16
+	marks []mark // where Bytes come from, in order; the last one ends them
 }
 
-func (t *Text) reset() { t.Bytes, t.At = t.Bytes[:0], t.At[:0] }
+// A mark says that the bytes from to on, up to those of the next mark, were written by the source from
+// from on, each by one byte. Where bytes were left out, the one before them reaches over them.
+type mark struct{ to, from uint16 }
 
-func (t *Text) put(c byte, at int) {
+func (t *Text) reset() { t.Bytes, t.marks = t.Bytes[:0], t.marks[:0] }
+
+func (t *Text) mark(from int) {
+	t.marks = append(t.marks, mark{uint16(len(t.Bytes)), uint16(from)})
+}
+
+func (t *Text) put(c byte, from int) {
+	t.mark(from)
 	t.Bytes = append(t.Bytes, c)
-	t.At = append(t.At, uint16(at))
+}
+
+// copy puts text[from:to], as it is.
+func (t *Text) copy(text []byte, from, to int) {
+	if from < to {
+		t.mark(from)
+		t.Bytes = append(t.Bytes, text[from:to]...)
+	}
 }
 
 // Source is the span of the source that wrote Bytes[start:end]; start is before end.
-func (t *Text) Source(start, end int) (int, int) { return int(t.At[start]), int(t.At[end]) }
+func (t *Text) Source(start, end int) (int, int) { return t.source(start), t.source(end) }
 
-// Keep writes to t the bytes of text that are in set. Their sources are single bytes: see Kept.
-func (t *Text) Keep(text []byte, set *[256]bool) {
-	t.reset()
-	for i, c := range text {
-		if set[c] {
-			t.put(c, i)
-		}
+func (t *Text) source(i int) int {
+	n, found := slices.BinarySearchFunc(t.marks, i, func(m mark, i int) int { return int(m.to) - i })
+	if !found {
+		n--
 	}
+	return int(t.marks[n].from) + i - int(t.marks[n].to)
 }
-
-// Shorten cuts what repeats itself in t every sixteen bytes, or every one, two, four or eight, down to
-// the beginning of it. No secret does; the digits of pictures and of memory do, by the megabyte, and
-// read as text in many ways.
-func (t *Text) Shorten() {
-	const period, most = 16, 64
-	var last [period]byte
-	n, same := 0, 0
-	for i, c := range t.Bytes {
-		if same++; i < period || last[i%period] != c {
-			same = 0
-		}
-		last[i%period] = c
-		if same > most {
-			continue
-		}
-		if n < i {
-			t.Bytes[n], t.At[n] = c, t.At[i]
-		}
-		n++
-	}
-	t.Bytes, t.At = t.Bytes[:n], t.At[:n]
-}
-
-// Kept is the span of the source of Bytes[start:end] after Keep; start is before end.
-func (t *Text) Kept(start, end int) (int, int) { return int(t.At[start]), int(t.At[end-1]) + 1 }
-
-func set(members string) *[256]bool {
-	var t [256]bool
-	for i := range len(members) {
-		t[members[i]] = true
-	}
-	return &t
-}
-
-// Sets of bytes for Keep.
-var (
-	Alphanumeric = set("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789")
-	Base64Digits = set("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/-_")
-	HexDigits    = set("0123456789abcdefABCDEF")
-	RotatedHex   = set("0123456789nopqrsNOPQRS")
-)

@@ -2,6 +2,8 @@ package decode
 
 import (
 	"bytes"
+	"encoding/binary"
+	"math/bits"
 	"unicode/utf8"
 )
 
@@ -12,42 +14,66 @@ func (t *Text) Escapes(text []byte) bool {
 	t.reset()
 	changed := false
 	for i := 0; i < len(text); {
-		c := text[i]
-		if !special[c] {
-			t.put(c, i)
-			i++
-			continue
+		from := i
+		i = nextSpecial(text, i)
+		if t.copy(text, from, i); i == len(text) {
+			break
 		}
-		n := 0
-		switch c {
-		case '%':
-			n = t.percent(text, i)
-		case '\\':
-			n = t.backslash(text, i)
-		case '&':
-			n = t.entity(text, i)
-		default:
-			r, size := utf8.DecodeRune(text[i:])
-			if plain, is := look(r); is {
-				t.putRune(plain, i)
-				n = size
-			}
-		}
-		if n > 0 {
+		if n := t.escape(text, i); n > 0 {
 			changed = true
 			i += n
 			continue
 		}
+		c := text[i]
 		t.put(c, i)
 		for i++; c == '\\' && i < len(text) && text[i] == c; i++ {
 			t.put(c, i)
 		}
 	}
-	t.At = append(t.At, uint16(len(text)))
+	t.mark(len(text))
 	return changed
 }
 
+// nextSpecial is the index of the first special byte of text[i:], or the length of text.
+func nextSpecial(text []byte, i int) int {
+	for i+8 <= len(text) {
+		m := suspects(binary.LittleEndian.Uint64(text[i:]))
+		if m == 0 {
+			i += 8
+			continue
+		}
+		if i += bits.TrailingZeros64(m) / 8; special[text[i]] {
+			return i
+		}
+		i++
+	}
+	for i < len(text) && !special[text[i]] {
+		i++
+	}
+	return i
+}
+
 var special = [256]bool{'%': true, '\\': true, '&': true, 0xC2: true, 0xCD: true, 0xD8: true, 0xE1: true, 0xE2: true, 0xEF: true, 0xF0: true, 0xF3: true}
+
+// escape undoes the escape or the character at text[i], which is special, and returns its length, 0
+// where there's nothing to undo.
+func (t *Text) escape(text []byte, i int) int {
+	switch text[i] {
+	case '%':
+		return t.percent(text, i)
+	case '\\':
+		return t.backslash(text, i)
+	case '&':
+		return t.entity(text, i)
+	}
+	r, size := utf8.DecodeRune(text[i:])
+	plain, is := look(r)
+	if !is {
+		return 0
+	}
+	t.putRune(plain, i)
+	return size
+}
 
 // percent undoes the escape at text[i] (RFC 3986 2.1, and %uXXXX of old browsers) and returns its
 // length, 0 where there is none.
@@ -56,9 +82,11 @@ func (t *Text) percent(text []byte, i int) int {
 	for j+4 <= len(text) && text[j] == '2' && text[j+1] == '5' && unhex(text[j+2]) >= 0 && unhex(text[j+3]) >= 0 {
 		j += 2
 	}
-	if r, n := hexRune(text, j+1, 4, 4); n > 0 && (text[j] == 'u' || text[j] == 'U') {
-		t.putRune(r, i)
-		return j + 1 + n - i
+	if j < len(text) && text[j]|0x20 == 'u' {
+		if r, n := hexRune(text, j+1, 4, 4); n > 0 {
+			t.putRune(r, i)
+			return j + 1 + n - i
+		}
 	}
 	if r, n := hexRune(text, j, 2, 2); n > 0 {
 		t.put(byte(r), i)
@@ -223,33 +251,46 @@ func (t *Text) QuotedPrintable(text []byte) bool {
 	t.reset()
 	changed := false
 	for i := 0; i < len(text); {
-		if text[i] == '=' {
-			if r, n := hexRune(text, i+1, 2, 2); n > 0 {
-				t.put(byte(r), i)
-				i += 3
-				changed = true
-				continue
-			}
-			j := i + 1
-			for j < len(text) && j < i+8 && (text[j] == ' ' || text[j] == '\t' || text[j] == '\r') {
-				j++
-			}
-			if j < len(text) && text[j] == '\n' {
-				i = j + 1
-				changed = true
-				continue
-			}
+		next := bytes.IndexByte(text[i:], '=')
+		if next < 0 {
+			next = len(text) - i
 		}
-		t.put(text[i], i)
-		i++
+		if t.copy(text, i, i+next); i+next == len(text) {
+			break
+		}
+		i += next
+		if r, n := hexRune(text, i+1, 2, 2); n > 0 {
+			t.put(byte(r), i)
+			i += 3
+			changed = true
+		} else if n := softBreak(text, i); n > 0 {
+			i += n
+			changed = true
+		} else {
+			t.put('=', i)
+			i++
+		}
 	}
-	t.At = append(t.At, uint16(len(text)))
+	t.mark(len(text))
 	return changed
+}
+
+// softBreak is the length of the soft line break at text[i], which is an equals sign; 0 where there's
+// none. White space may stand before the end of the line.
+func softBreak(text []byte, i int) int {
+	j := i + 1
+	for j < len(text) && j < i+8 && (text[j] == ' ' || text[j] == '\t' || text[j] == '\r') {
+		j++
+	}
+	if j < len(text) && text[j] == '\n' {
+		return j + 1 - i
+	}
+	return 0
 }
 
 // Numbers writes to t the bytes that text lists as numbers, decimal or with 0x, as programs print
 // them: "[115, 107, 45]", "{0x73,0x6b}". Where more than three other bytes stand between two numbers,
-// or letters, a new list begins; lists shorter than eight are left out. It reports whether there was
+// or letters, a new list begins; lists shorter than ShortestList are left out. It reports whether there was
 // a list.
 func (t *Text) Numbers(text []byte) bool {
 	t.reset()
@@ -286,66 +327,20 @@ func (t *Text) Numbers(text []byte) bool {
 		t.put(byte(v), from)
 	}
 	t.endList(&list)
-	t.At = append(t.At, uint16(end))
+	t.mark(end)
 	return len(t.Bytes) > 0
 }
 
+// ShortestList is how many numbers in a row Numbers takes for a list.
+const ShortestList = 8
+
 // endList drops the list if it's short, and begins the next.
 func (t *Text) endList(list *int) {
-	if len(t.Bytes)-*list < 8 {
-		t.Bytes, t.At = t.Bytes[:*list], t.At[:*list]
+	if len(t.Bytes)-*list < ShortestList {
+		t.Bytes, t.marks = t.Bytes[:*list], t.marks[:*list] // each has its mark
 	}
 	*list = len(t.Bytes)
 }
-
-// Turned finds the first escape in text[from:to] that is one only backwards, or only rotated by 13, and
-// returns where its escape character stands; -1 where there's none. Of an escaped ASCII character the
-// first hex digit is 2 to 7.
-func Turned(text []byte, from, to int, rotated bool) int {
-	for i := from; i < to; i++ {
-		c := text[i]
-		if c != '%' && c != '\\' && c != '&' && c != '=' {
-			continue
-		}
-		is := false
-		if rotated && i+2 < len(text) {
-			j := i + 1
-			for c == '%' && j+4 <= len(text) && text[j] == '2' && text[j+1] == '5' {
-				j += 2 // nested
-			}
-			a, b := text[j], text[j+1]
-			switch c {
-			case '&':
-				is = a == '#' && b|0x20 == 'k'
-			case '\\':
-				is = (a == 'h' || a == 'k') && isNumber(b)
-			case '%':
-				is = RotatedHex[a] && RotatedHex[b] && (b > '9' || a > '9') && a <= 'S'
-			case '=':
-				is = isNumber(a) && b >= 'N' && b <= 'S'
-			}
-		}
-		if !rotated && i >= 2 {
-			a, b := text[i-1], text[i-2]
-			switch c {
-			case '&':
-				is = a == '#'
-			case '\\':
-				is = (a == 'u' || a == 'x') && isNumber(b)
-			case '%':
-				is = a <= 'F' && b <= 'F' && unhex(a) >= 0 && unhex(b) >= 0 || isNumber(a) && unhex(b) >= 0
-			case '=':
-				is = isNumber(a) && b <= 'F' && unhex(b) >= 0 || a == '\r' || a == '\n'
-			}
-		}
-		if is {
-			return i
-		}
-	}
-	return -1
-}
-
-func isNumber(c byte) bool { return c >= '0' && c <= '9' }
 
 // Reverse writes text to t backwards.
 func (t *Text) Reverse(text []byte) {

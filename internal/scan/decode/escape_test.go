@@ -77,13 +77,13 @@ func TestWide(t *testing.T) {
 // checkOrigins checks that the offsets are in order and inside of the source.
 func checkOrigins(t *testing.T, x *Text, size int) {
 	t.Helper()
-	if len(x.At) != len(x.Bytes)+1 {
-		t.Fatalf("%d offsets for %d bytes", len(x.At), len(x.Bytes))
-	}
-	for i := 1; i < len(x.At); i++ {
-		if x.At[i] < x.At[i-1] || int(x.At[i]) > size {
-			t.Fatalf("offsets %v of %d bytes", x.At, size)
+	before := 0
+	for i := range x.Bytes {
+		from, to := x.Source(i, i+1)
+		if from < before || to < from || to > size {
+			t.Fatalf("byte %d is of %d..%d, after %d, of %d bytes", i, from, to, before, size)
 		}
+		before = from
 	}
 }
 
@@ -99,22 +99,57 @@ func FuzzDecode(f *testing.F) {
 				t.Fatalf("%d bytes from %d", len(x.Bytes), len(in))
 			}
 		}
+		checkSigns(t, in)
 		for i := range min(len(in), 4) {
 			x.Wide(in, i, false)
 			x.Wide(in, i, true)
 		}
 		var scratch Scratch
-		x.Keep(in, Base64Digits)
-		all := Base64(nil, x.Bytes, 8)
-		all = scratch.Base32(all, x.Bytes, 8)
-		for _, s := range scratch.Hex(all, x.Bytes, 8) {
-			d := s.Append(nil, x.Bytes)
+		var k Kept
+		k.Keep(in, Base64Digits)
+		k.Shorten()
+		all := Base64(nil, k.Bytes, 8)
+		all = scratch.Base32(all, k.Bytes, 8)
+		for _, s := range scratch.Hex(all, k.Bytes, 8) {
+			d := s.Append(nil, k.Bytes)
 			if len(d) == 0 {
 				t.Fatalf("%+v is empty", s)
 			}
-			if from, to := s.Source(0, len(d)); from < 0 || from >= to || to > len(x.Bytes) {
+			from, to := s.Source(0, len(d))
+			if from < 0 || from >= to || to > len(k.Bytes) {
 				t.Fatalf("%+v: %d bytes of %d..%d", s, len(d), from, to)
+			}
+			if at, end := k.Source(from, to); at < 0 || at >= end || end > len(in) || in[at] != k.Bytes[from] || in[end-1] != k.Bytes[to-1] {
+				t.Fatalf("%d..%d of what is kept is %d..%d of %d bytes", from, to, at, end, len(in))
 			}
 		}
 	})
+}
+
+// checkSigns checks that Signs says of a part what undoing it by itself would.
+func checkSigns(t *testing.T, in []byte) {
+	t.Helper()
+	for from := 0; from < len(in); from += 32 {
+		to := min(len(in), from+32)
+		part := in[from:min(len(in), to+longestEscape)]
+		var x Text
+		var want Signs
+		if x.Escapes(part) {
+			want |= Escaped
+		}
+		if x.QuotedPrintable(part) {
+			want |= Printed
+		}
+		if Turned(in, from, to, false) >= 0 {
+			want |= Reversed
+		}
+		if Turned(in, from, to, true) >= 0 {
+			want |= Rotated
+		}
+		for _, wanted := range []Signs{Escaped, Printed, Escaped | Printed | Reversed | Rotated} {
+			if got := x.Signs(in, from, to, wanted); got != want&wanted {
+				t.Fatalf("%q: %b of %b, want %b", in[from:to], got, wanted, want&wanted)
+			}
+		}
+	}
 }

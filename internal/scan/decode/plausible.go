@@ -9,6 +9,9 @@ const (
 	lead         // begins a character of several bytes
 	trail        // continues one
 	low          // the low byte of a fullwidth form in UTF-16: stands beside 0xFF alone
+	nul          // single, but not twice, as in memory and in pictures
+	ones         // 0xFF: single
+	hyphen       // 0xAD: trail, or with 0 a soft hyphen in UTF-16
 )
 
 var plausible = func() (t [256]byte) {
@@ -18,40 +21,41 @@ var plausible = func() (t [256]byte) {
 	for c := 0x01; c < ' '; c++ {
 		t[c] = low
 	}
-	for _, c := range "\x00\t\n\r\x0B\x0C\x0E\x0F" { // 0B-0F: the low bytes of U+200B..200F
+	for _, c := range "\t\n\r\x0B\x0C\x0E\x0F" { // 0B-0F: the low bytes of U+200B..200F
 		t[c] = single
 	}
-	t[0xFF], t[0xFE] = single, single
+	t[0xFE] = single
 	for c := 0x80; c < 0xC0; c++ {
 		t[c] = trail
 	}
 	for _, c := range []byte{0xC2, 0xCD, 0xD8, 0xE1, 0xE2, 0xEF, 0xF0, 0xF3} {
 		t[c] = lead
 	}
+	t[0], t[0xFF], t[0xAD] = nul, ones, hyphen
 	return t
 }()
 
-// follows reports whether b may stand after a.
-func follows(a, b byte) bool {
-	x, y := plausible[a], plausible[b]
-	if a == 0 && b == 0 { // as in memory and in pictures
-		return false
-	}
-	switch y {
-	case trail:
-		return x == lead || x == trail || a == 0 && b == 0xAD // or a soft hyphen in UTF-16
-	case notPlausible:
-		return false
-	case low:
-		return a == 0xFF
-	}
-	return x == single || x == trail || x == low && b == 0xFF
+// followers says of each sort of byte, by bits, which may stand after it.
+var followers = [8]byte{
+	single: begins,
+	lead:   1<<trail | 1<<hyphen,
+	trail:  begins | 1<<trail | 1<<hyphen,
+	low:    1 << ones,
+	nul:    begins&^(1<<nul) | 1<<hyphen,
+	ones:   begins | 1<<low,
+	hyphen: begins | 1<<trail | 1<<hyphen,
 }
+
+// begins are the sorts of bytes that begin a character, by bits.
+const begins = 1<<single | 1<<lead | 1<<nul | 1<<ones
+
+// follows reports whether b may stand after a.
+func follows(a, b byte) bool { return followers[plausible[a]&7]>>(plausible[b]&7)&1 != 0 }
 
 // rows calls yield for each stretch of at least least plausible bytes of b.
 func rows(b []byte, least int, yield func(from, to int)) {
 	for i := 0; i < len(b); {
-		if k := plausible[b[i]]; k == notPlausible || k == trail {
+		if (begins|1<<low)>>plausible[b[i]]&1 == 0 {
 			i++
 			continue
 		}
@@ -72,7 +76,7 @@ func Readable(b []byte, least int) bool {
 	for i, c := range b {
 		if i > 0 && n > 0 && follows(b[i-1], c) {
 			n++
-		} else if k := plausible[c]; k == single || k == lead {
+		} else if begins>>plausible[c]&1 != 0 {
 			n = 1
 		} else {
 			n = 0

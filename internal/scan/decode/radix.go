@@ -96,6 +96,12 @@ func (s Stretch) Source(start, end int) (from, to int) {
 // Scratch is memory that Hex and Base32 use; the zero value is ready.
 type Scratch struct{ buf []byte }
 
+// sparse is how many digits of hex have one number among them at least.
+const sparse = 16
+
+// FewestNumbers is how many numbers a text must have for Hex to find anything in it.
+func FewestNumbers(least int) int { return (2*least + sparse - 1) / sparse }
+
 // Hex appends the stretches of text that read as hex of at least least bytes of text.
 func (x *Scratch) Hex(dst []Stretch, text []byte, least int) []Stretch {
 	for turned := range 2 {
@@ -103,7 +109,7 @@ func (x *Scratch) Hex(dst []Stretch, text []byte, least int) []Stretch {
 			// Of each character of a text the first digit is a number; of a fullwidth letter one digit
 			// in six may be. Words have none, and what has no letters is the same rotated.
 			n := numbers(text[from:to])
-			if 16*n >= to-from && (turned == 0 || n < to-from) {
+			if sparse*n >= to-from && (turned == 0 || n < to-from) {
 				dst = x.read(dst, text, Stretch{Width: 4, From: from, To: to, Rotated: turned == 1}, 2, least)
 			}
 		}
@@ -253,8 +259,9 @@ func (x *Scratch) read(dst []Stretch, text []byte, all Stretch, alignments, leas
 	return dst
 }
 
-// mayBeText reports whether the stretch may decode to least plausible bytes in a row. Of the bytes that
-// such a row must have it decodes the last first, so that it decodes few where there is none.
+// mayBeText reports whether the stretch, of hex or base32, may decode to least plausible bytes in a row.
+// Of the bytes that such a row must have it decodes the last first, so that it decodes few where there
+// is none.
 func (s Stretch) mayBeText(text []byte, least int) bool {
 	value, width, digits := s.digits(), s.Width, s.To-s.From
 	first, step := s.From, 1
@@ -264,18 +271,24 @@ func (s Stretch) mayBeText(text []byte, least int) bool {
 	size := digits * width / 8
 	for i := 0; i+least <= size; {
 		j := i + least - 1
+		after := byte(0xFF) // what may follow is known by its bit: at first anything
 		for ; j >= i; j-- {
-			k := j * 8 / width
+			k := 2 * j
+			if width == 5 {
+				k = j * 8 / 5
+			}
 			at := first + k*step
 			acc := uint(value[text[at]])<<width | uint(value[text[at+step]])
-			shift := 2*width - 8 - j*8%width
+			shift := 2*width - 8 - (j*8 - k*width)
 			if shift < 0 { // a third digit has the rest
 				acc = acc<<width | uint(value[text[at+2*step]])
 				shift += width
 			}
-			if plausible[byte(acc>>shift)] == notPlausible {
+			sort := plausible[byte(acc>>shift)] & 7
+			if followers[sort]&after == 0 {
 				break
 			}
+			after = 1 << sort
 		}
 		if j < i {
 			return true

@@ -1,9 +1,6 @@
 package decode
 
-import (
-	"math/bits"
-	"sync"
-)
+import "sync"
 
 // pairsTable says of two digits of base64 in a row, as index, where in a group of four the first may
 // stand so that the bytes they make are plausible: bit 0 for the first place, and so on. The high
@@ -67,14 +64,29 @@ func someFollows(a, b, c, d byte) bool {
 	return false
 }
 
-// spread turns four bits into four bytes, each all ones or all zeros.
-var spread = func() (t [16]uint32) {
-	for i := range t {
-		for bit := range 4 {
-			if i>>bit&1 == 1 {
-				t[i] |= 0xFF << (8 * bit)
+// lanes spreads a byte of pairsTable over eight bytes, each all ones or all zeros: one for each place of
+// an index modulo 4 at which a group may begin, then the same backwards, where that's the place of the
+// group's first digit in reading order. The first digit of the pair has the index [i] modulo 4.
+var lanes = func() (t [4][256]uint64) {
+	for i := range 4 {
+		for pair := range 256 {
+			for role := range 4 {
+				if pair>>role&1 == 1 {
+					t[i][pair] |= 0xFF << (8 * ((i - role) & 3))
+				}
+				if pair>>(4+role)&1 == 1 {
+					t[i][pair] |= 0xFF << (32 + 8*((i+1+role)&3))
+				}
 			}
 		}
+	}
+	return t
+}()
+
+// both6 has a digit's value in both of digits6, in the low and in the high half.
+var both6 = func() (t [256]uint32) {
+	for c := range t {
+		t[c] = uint32(digits6[1][c]&63)<<16 | uint32(digits6[0][c]&63)
 	}
 	return t
 }()
@@ -84,48 +96,42 @@ var spread = func() (t [16]uint32) {
 //
 // That makes sixteen ways to read it, and random digits (an image) must cost little. So nothing is
 // decoded to find out. Two digits that follow each other hold one byte and parts of another; for each
-// way of reading a counter holds for how many pairs in a row these were plausible. Four counters
-// share a word, and rotate in it because the next pair has the next place in its group.
+// way of reading a counter holds for how many pairs in a row these were plausible. Eight counters share
+// a word.
 func Base64(dst []Stretch, text []byte, least int) []Stretch {
 	if len(text) < 2 {
 		return dst
 	}
 	pairs := pairsTable()
-	row, enough := 8, uint32(0x08080808) // pairs in a row to look closer at
+	row, enough := 8, uint64(0x0808080808080808) // pairs in a row to look closer at
 	if least >= 16 {
-		row, enough = 16, 0x10101010
+		row, enough = 16, 0x1010101010101010
 	}
-	const one = 0x01010101
-	var ahead, back [2]uint32 // by rotation
-	var until [16]int         // by way of reading: where the last stretch ends
-	u, v := digits6[0][text[0]]&63, digits6[1][text[0]]&63
+	const one = 0x0101010101010101
+	var counts [2]uint64   // by rotation
+	var until [16]int      // by way of reading: where the last stretch ends
+	last := both6[text[0]] // two digits, by rotation
 	for i := 1; i < len(text); i++ {
-		c := text[i]
-		w, x := digits6[0][c]&63, digits6[1][c]&63
-		p, q := pairs[uint(u)<<6|uint(w)], pairs[uint(v)<<6|uint(x)]
-		u, v = w, x
-		ahead[0] = (bits.RotateLeft32(ahead[0], 8) + one) & spread[p&15]
-		back[0] = (bits.RotateLeft32(back[0], -8) + one) & spread[p>>4]
-		ahead[1] = (bits.RotateLeft32(ahead[1], 8) + one) & spread[q&15]
-		back[1] = (bits.RotateLeft32(back[1], -8) + one) & spread[q>>4]
-		if (ahead[0]|back[0]|ahead[1]|back[1])&enough == 0 {
+		last = last<<6&0x0FC0_0FC0 | both6[text[i]]
+		mask := &lanes[(i-1)&3]
+		counts[0] = (counts[0] + one) & mask[pairs[last&0xFFF]]
+		counts[1] = (counts[1] + one) & mask[pairs[last>>16&0xFFF]]
+		if (counts[0]|counts[1])&enough == 0 {
 			continue
 		}
 		for way := range 4 {
 			turned, reversed := way>>1, way&1 == 1
-			lane := &ahead[turned]
-			if reversed {
-				lane = &back[turned]
-			}
 			for role := range 4 {
-				if *lane>>(8*role)&enough&0xFF == 0 {
-					continue
-				}
-				*lane &^= 0xFF << (8 * role)
 				place := (i - 1 - role) & 3
+				lane := place
 				if reversed {
 					place = (i + role) & 3
+					lane = 4 + place
 				}
+				if counts[turned]>>(8*lane)&enough&0xFF == 0 {
+					continue
+				}
+				counts[turned] &^= 0xFF << (8 * lane)
 				if end := &until[way<<2|place]; i > *end {
 					s := Stretch{Width: 6, From: i - row, Reversed: reversed, Rotated: turned == 1}
 					*end = extend(text, i, role, &digits6[turned], reversed)

@@ -24,7 +24,7 @@ func (t *Text) Wide(text []byte, i int, bigEndian bool) int {
 			t.putRune(r, at)
 		}
 	}
-	t.At = append(t.At, uint16(min(at, len(text))))
+	t.mark(min(at, len(text)))
 	return end
 }
 

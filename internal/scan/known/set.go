@@ -111,13 +111,14 @@ func (s *Set) Find(hits []Hit, blocks []Block, text []byte) ([]Hit, []Block) {
 		b := (*[BlockSize]byte)(text[i:])
 		var digits, flags uint32
 		for j := 0; j < BlockSize; j += stride {
-			e0, e1, e2, e3 := table[b[j]], table[b[j+1]], table[b[j+2]], table[b[j+3]]
-			h = h<<(e0>>8&8) | uint64(uint8(e0))
-			h = h<<(e1>>8&8) | uint64(uint8(e1))
-			h = h<<(e2>>8&8) | uint64(uint8(e2))
-			h = h<<(e3>>8&8) | uint64(uint8(e3))
-			digits = digits<<4 | e0>>31<<3 | e1>>31<<2 | e2>>31<<1 | e3>>31
-			flags |= e0 | e1 | e2 | e3
+			e0, e1, e2, e3 := table[0][b[j]], table[1][b[j+1]], table[2][b[j+2]], table[3][b[j+3]]
+			h = h<<(e0&63) | uint64(uint8(e0>>foldShift))
+			h = h<<(e1&63) | uint64(uint8(e1>>foldShift))
+			h = h<<(e2&63) | uint64(uint8(e2>>foldShift))
+			h = h<<(e3&63) | uint64(uint8(e3>>foldShift))
+			all := e0 | e1 | e2 | e3
+			digits = digits<<stride | all>>(32-stride)
+			flags |= all
 			x := h & gramMask * mix
 			if s.bits[x>>54]>>(x>>48&63)&1 != 0 {
 				hits = s.confirm(hits, first, text, i+j+stride-1, h)
@@ -128,8 +129,8 @@ func (s *Set) Find(hits []Hit, blocks []Block, text []byte) ([]Hit, []Block) {
 	if i < len(text) {
 		var digits, flags uint32
 		for j, c := range text[i:] {
-			e := table[c]
-			h = h<<(e>>8&8) | uint64(uint8(e))
+			e := table[0][c]
+			h = h<<(e&63) | uint64(uint8(e>>foldShift))
 			digits |= e >> 31 << (31 - j)
 			flags |= e
 			x := h & gramMask * mix

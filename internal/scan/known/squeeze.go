@@ -16,41 +16,48 @@ const (
 // BlockSize is how many bytes a Block describes.
 const BlockSize = 32
 
-// An entry of the squeeze table: the folded byte; from bit 8 on the shift that makes room for it,
-// 8 or 0; from bit 16 on the flags of a Block; and the top bit where it's a digit of base64.
+// An entry of the squeeze table: in the low byte the shift that makes room for the folded byte, 8 or 0;
+// then the folded byte; from bit 16 on the flags of a Block; and in the top bits, where it's a digit of
+// base64, the bit of the byte's place in a stride.
 const (
-	digitBit = 1 << 31
-	keptBit  = digitBit | 8<<8
+	digitBit  = 1 << 31
+	foldShift = 8
 )
 
 const flagBits = uint32((HasEscape | HasUTF8 | HasEquals | HasWide) >> 16)
 
-var table = func() (t [256]uint32) {
-	for c := '0'; c <= '9'; c++ {
-		t[c] = keptBit | uint32(c)
-	}
-	for c := 'a'; c <= 'z'; c++ {
-		t[c] = keptBit | uint32(c)
-		t[c-'a'+'A'] = keptBit | uint32(c)
-	}
-	for _, c := range "+/-_" {
-		t[c] = digitBit
-	}
-	for flag, bytes := range map[Block]string{
-		HasEscape: `%\&`,
-		HasUTF8:   "\xC2\xE2\xEF\xF0\xF3",
-		HasEquals: "=",
-		HasWide:   "\x00\xFF",
-	} {
-		for i := range len(bytes) {
-			t[bytes[i]] |= uint32(flag >> 16)
+// table has the entries of a byte for each of its places in a stride, so that those of a stride can be
+// put together without shifting each.
+var table = func() (t [stride][256]uint32) {
+	for place := range t {
+		digit := uint32(digitBit >> place)
+		keep := func(c, folded rune) { t[place][c] = digit | uint32(folded)<<foldShift | 8 }
+		for c := '0'; c <= '9'; c++ {
+			keep(c, c)
+		}
+		for c := 'a'; c <= 'z'; c++ {
+			keep(c, c)
+			keep(c-'a'+'A', c)
+		}
+		for _, c := range "+/-_" {
+			t[place][c] = digit
+		}
+		for flag, bytes := range map[Block]string{
+			HasEscape: `%\&`,
+			HasUTF8:   "\xC2\xE2\xEF\xF0\xF3",
+			HasEquals: "=",
+			HasWide:   "\x00\xFF",
+		} {
+			for i := range len(bytes) {
+				t[place][bytes[i]] |= uint32(flag >> 16)
+			}
 		}
 	}
 	return t
 }()
 
 // fold is the lower-case letter or digit that c counts as, or 0 where c is dropped.
-func fold(c byte) byte { return byte(table[c]) }
+func fold(c byte) byte { return byte(table[0][c] >> foldShift) }
 
 // squeeze is what is left of s: its letters in lower case and its digits.
 func squeeze(s []byte) []byte {

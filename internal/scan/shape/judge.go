@@ -36,7 +36,7 @@ func (r *rule) judge(text []byte, start, end, from int) (Match, bool) {
 	a, b := r.secret(match, from)
 	secret := match[a:b]
 	m := Match{Rule: r.id, Start: start, End: end, SecretStart: start + a, SecretEnd: start + b, Entropy: entropy(secret)}
-	if r.entropy != 0 && m.Entropy <= r.entropy || worthless(secret) || r.allowedForAll(secret) {
+	if r.entropy != 0 && m.Entropy <= r.entropy || Placeholder(secret) || r.allowedForAll(secret) {
 		return m, false
 	}
 	for i := range r.allows {
@@ -88,9 +88,9 @@ func entropy(s []byte) float64 {
 	return e
 }
 
-// worthless reports whether a secret is a bottle's placeholder: a known prefix, the mark, and some
+// Placeholder reports whether a secret is a bottle's placeholder: a known prefix, the mark, and some
 // random characters. A real credential with the mark put into it is none.
-func worthless(secret []byte) bool {
+func Placeholder(secret []byte) bool {
 	i := bytes.Index(secret, []byte(placeholder))
 	return i >= 0 && i <= maxBefore && len(secret)-i-len(placeholder) <= maxAfter
 }
