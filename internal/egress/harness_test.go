@@ -376,14 +376,19 @@ func do(t testing.TB, c *http.Client, method, url string, h http.Header) (*http.
 	for k, v := range h {
 		req.Header[k] = v
 	}
+	return answerTo(t, c, req)
+}
+
+func answerTo(t testing.TB, c *http.Client, req *http.Request) (*http.Response, string) {
+	t.Helper()
 	res, err := c.Do(req)
 	if err != nil {
-		t.Fatalf("%s %s: %v", method, url, err)
+		t.Fatalf("%s %s: %v", req.Method, req.URL, err)
 	}
 	defer res.Body.Close()
 	body, err := io.ReadAll(res.Body)
 	if err != nil {
-		t.Fatalf("%s %s: body: %v", method, url, err)
+		t.Fatalf("%s %s: body: %v", req.Method, req.URL, err)
 	}
 	return res, string(body)
 }

@@ -101,16 +101,7 @@ func post(t testing.TB, c *http.Client, url, kind, body string, h http.Header) (
 		req.Header[name] = values
 	}
 	req.Header.Set("Content-Type", kind)
-	res, err := c.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = res.Body.Close() }()
-	b, err := io.ReadAll(res.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return res, string(b)
+	return answerTo(t, c, req)
 }
 
 // Whoever asks for what is denied anyway still gives away that they read the canary.

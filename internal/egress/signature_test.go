@@ -112,20 +112,6 @@ func signed(t *testing.T, method, url, body, service, payload string) *http.Requ
 	return req
 }
 
-func answerTo(t *testing.T, c *http.Client, req *http.Request) (*http.Response, string) {
-	t.Helper()
-	res, err := c.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer res.Body.Close()
-	body, err := io.ReadAll(res.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return res, string(body)
-}
-
 func TestD09RequestsToAmazonAreSignedAnew(t *testing.T) {
 	t.Parallel()
 	for _, session := range []string{"", session} {

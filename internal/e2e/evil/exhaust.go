@@ -70,26 +70,17 @@ func memory(args []string) (any, error) {
 
 // fill writes so many MiB into a file.
 func fill(args []string) (any, error) {
-	var a amount
-	f, err := os.Create(args[0])
-	if err != nil {
-		return nil, err
-	}
-	defer os.Remove(args[0])
-	defer f.Close()
 	chunk := make([]byte, 1<<20)
-	for a.Count < number(args, 1) {
-		if _, err := f.Write(chunk); err != nil {
-			a.Error = errno(err)
-			break
-		}
-		a.Count++
-	}
-	return a, nil
+	return grow(args, func(f *os.File, _ int64) (int, error) { return f.Write(chunk) })
 }
 
 // span makes a file so many MiB long that holds next to nothing: a byte at the end of each.
 func span(args []string) (any, error) {
+	return grow(args, func(f *os.File, n int64) (int, error) { return f.WriteAt([]byte{0}, (n+1)<<20-1) })
+}
+
+// grow makes a file longer by a MiB so many times.
+func grow(args []string, by func(f *os.File, n int64) (int, error)) (any, error) {
 	var a amount
 	f, err := os.Create(args[0])
 	if err != nil {
@@ -98,7 +89,7 @@ func span(args []string) (any, error) {
 	defer os.Remove(args[0])
 	defer f.Close()
 	for a.Count < number(args, 1) {
-		if _, err := f.WriteAt([]byte{0}, (a.Count+1)<<20-1); err != nil {
+		if _, err := by(f, a.Count); err != nil {
 			a.Error = errno(err)
 			break
 		}
