@@ -238,7 +238,7 @@ func TestLab(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			_ = c.SetDeadline(time.Now().Add(slack))
+			_ = c.SetDeadline(time.Now().Add(slack)) // a dead one fails below
 			if hold == 0 {
 				_, err = firstEvent(c, e.request(w))
 			} else {
@@ -247,7 +247,7 @@ func TestLab(t *testing.T) {
 			if err != nil {
 				t.Errorf("%s: the first event of a stream of %v: %v", e.name, hold, err)
 			}
-			_ = c.Close()
+			_ = c.Close() // what it had to say was read
 		}
 	}
 	if runtime.GOOS == "linux" {
@@ -309,7 +309,7 @@ func TestUpstreamRefusesWhatIsNoCount(t *testing.T) {
 		done := make(chan error, 1)
 		go func() {
 			err := answerAll(theirs)
-			_ = theirs.Close()
+			_ = theirs.Close() // its end is what answerAll returned
 			done <- err
 		}()
 		if _, err := io.WriteString(ours, "GET "+target+"many HTTP/1.1\r\n\r\n"); err != nil {
@@ -318,6 +318,6 @@ func TestUpstreamRefusesWhatIsNoCount(t *testing.T) {
 		if err := <-done; err == nil {
 			t.Errorf("%smany was answered", target)
 		}
-		_ = ours.Close()
+		_ = ours.Close() // nothing more is said
 	}
 }

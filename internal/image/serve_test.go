@@ -352,15 +352,18 @@ func TestCancelledWhileSquashingEndsAtOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	// The quickest of some: how long the others take is up to what else this machine does.
-	best := time.Hour
+	best, after := time.Hour, 150*time.Millisecond
 	for n := 0; n < 5 && best > 2*time.Second; n++ {
 		ctx, cancel := context.WithCancel(t.Context())
 		var at atomic.Int64
-		time.AfterFunc(150*time.Millisecond, func() { at.Store(time.Now().UnixNano()); cancel() })
+		time.AfterFunc(after, func() { at.Store(time.Now().UnixNano()); cancel() })
 		r, err := image.Serve(ctx, c, nil, image.ServeOptions{Dir: t.TempDir(), Arch: runtime.GOARCH})
 		if err == nil {
-			_ = r.Close()
-			t.Skip("this machine was quicker than the test")
+			if err := r.Close(); err != nil {
+				t.Fatal(err)
+			}
+			after /= 4 // this machine was quicker
+			continue
 		}
 		best = min(best, time.Since(time.Unix(0, at.Load())))
 		if !errors.Is(err, context.Canceled) {

@@ -116,7 +116,7 @@ func fillDisk(t *testing.T, c Config) {
 	if r, err := f.try("head -c 8000000 /dev/zero > /workspace/big; test $(stat -c %s /workspace/big) -gt 5000000"); err == nil && r.exit.Code == 0 {
 		t.Errorf("a file larger than the limit: %s%s", r.out, r.err)
 	}
-	_, _ = f.try("cd /workspace; for i in 1 2 3 4; do head -c 2000000 /dev/urandom > f$i; done")
+	_, _ = f.try("cd /workspace; for i in 1 2 3 4; do head -c 2000000 /dev/urandom > f$i; done") // how the bottle ends is told below
 	select {
 	case <-f.bottle.Done():
 	case <-time.After(patience):
